@@ -1,0 +1,1 @@
+"""Proactive incident detector: metrics and alerts in, one early incident per cause out."""

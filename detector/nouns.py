@@ -1,0 +1,474 @@
+"""The nouns that every room speaks: frozen values without behaviour.
+
+Times are ``int`` milliseconds since the Unix epoch, UTC, everywhere in the program (the columns of the
+database included); RFC 3339 and people's wording are made at the edge. Upstairs (arrays) the times are event
+time, downstairs (rows) wall time; in a replay they are one and the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int32]
+Times = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+LabelSet = tuple[tuple[str, str], ...]
+"""Label pairs sorted by name, ``__name__`` among them, no empty values."""
+
+Phase = Literal["predicted", "disrupting", "recovering", "over"]
+State = Literal["logged", "triaged", "diagnosing", "waiting", "resolved", "closed", "reopened", "merged"]
+Kind = Literal["undecided", "incident", "request"]
+Source = Literal["detected", "alert", "report"]
+DetectorName = Literal["rule", "forecast", "anomaly", "silence", "group", "alert"]
+Mode = Literal["shadow", "ticket", "page"]
+Priority = Literal["P1", "P2", "P3", "P4"]
+Tier = Literal["L1", "L2", "L3"]
+Level = Literal["high", "medium", "low"]
+Resolution = Literal[
+    "fixed", "prevented", "self-recovered", "false-alarm", "not-worth-waking", "duplicate", "known-error",
+    "declined", "unknown",
+]  # fmt: skip
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """A series id first used by the batch that carries it.
+
+    ``target`` names where the series comes from (series of one target share their timestamps and therefore a
+    cohort); ``type`` is the OpenMetrics type where known, else ``""``.
+    """
+
+    id: int
+    labels: LabelSet
+    target: str
+    type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One arrival, described completely: it can be journaled here and read by another process.
+
+    ``series`` int32[n], ``at`` int64[n] (ms), ``value`` float64[n]; a stale marker is the NaN
+    0x7ff0000000000002. ``gone`` int32[k]: ids released from the index before this batch; ``born`` may use them
+    again. Order within the arrays is the order of arrival.
+    """
+
+    source: str
+    series: Ids
+    at: Times
+    value: Values
+    born: tuple[Born, ...] = ()
+    gone: Ids = field(default_factory=lambda: np.empty(0, np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """When the disruption is expected, ms: an interval and its likely point, earliest <= likely <= latest."""
+
+    earliest: int
+    likely: int
+    latest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the chart draws, kept with the ticket beyond the ring.
+
+    ``at`` and ``value`` are the samples around the symptom; ``lower``/``upper`` the expected band at the same
+    times (or empty); ``limit`` the line the series must not cross; the forecast is (ms, low, likely, high) points.
+    """
+
+    at: tuple[int, ...]
+    value: tuple[float, ...]
+    lower: tuple[float, ...] = ()
+    upper: tuple[float, ...] = ()
+    limit: float | None = None
+    forecast: tuple[tuple[int, float, float, float], ...] = ()
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """An early or present sign of trouble on one label set.
+
+    ``id`` derives from detector, labels and onset (:func:`symptom_id`), so that a replay finds the same symptom
+    again. ``kind`` says what it is about (``exhaustion``, ``latency``, ``errors``, ``traffic``, ``absence``,
+    ``anomaly``, ``down``, ...; rules and alerts: from the label ``kind``, else ``threshold``). ``name`` is the
+    alert's or rule's name, or the metric's. ``item`` names the resource that runs out (``instance mountpoint``,
+    pod, database) or is empty. ``score`` is -log10 p (0 where the detector has none). ``disruption``: users are
+    hurt already. ``annotations`` are text from the rule or alert, already expanded: hostile text, escape it.
+    """
+
+    id: str
+    detector: DetectorName
+    kind: str
+    name: str
+    service: str
+    labels: Mapping[str, str]
+    metric: str
+    score: float
+    value: float | None
+    lower: float | None
+    upper: float | None
+    first_at: int
+    last_at: int
+    active: bool
+    summary: str
+    category: str | None = None
+    severity: str | None = None
+    item: str = ""
+    disruption: bool = False
+    impact: Impact | None = None
+    evidence: Evidence | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        """What modes are set for: detector, kind and metric; rules and alerts by their name."""
+        if self.detector in ("rule", "alert"):
+            return f"{self.detector}/{self.name}"
+        return f"{self.detector}/{self.kind}/{self.metric}"
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What one ``advance`` found: symptoms that are new or changed, in a stable order."""
+
+    upto: int
+    symptoms: tuple[Symptom, ...] = ()
+    recorded: int = 0
+    late: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+# --- what comes in ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert of an Alertmanager or a Prometheus. Its episode is (fingerprint, starts_at).
+
+    ``expires_at``: when it counts as over if neither repeated nor resolved. ``receiver``/``group_key`` are empty
+    for API v2.
+    """
+
+    fingerprint: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    status: Literal["firing", "resolved"]
+    starts_at: int
+    ends_at: int | None
+    expires_at: int | None
+    received_at: int
+    generator_url: str = ""
+    group_key: str = ""
+    receiver: str = ""
+    external_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    name: str
+    contact: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a person told the desk, in their words. ``security`` restricts it from its first byte."""
+
+    description: str
+    received_at: int
+    reporter: Reporter | None = None
+    title: str = ""
+    service: str = ""
+    kind: Kind = "undecided"
+    security: bool = False
+    idempotency_key: str = ""
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """One clock of a ticket. ``state``: running | paused | met | breached. A breached clock may still be met late."""
+
+    name: str
+    due_at: int
+    state: Literal["running", "paused", "met", "breached"]
+
+
+@dataclass(frozen=True, slots=True)
+class Affected:
+    service: str
+    items: tuple[str, ...] = ()
+    how: Literal["origin", "impacted"] = "origin"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One aggregate: an incident is the ticket's symptoms and phase, not a second record.
+
+    ``version`` counts commits; a change made against an older version is refused. ``title`` is empty unless a person
+    gave one: the headline is made from the facts at the edge.
+    """
+
+    key: str
+    version: int
+    kind: Kind
+    state: State
+    source: Source
+    service: str
+    opened_at: int
+    mode: Mode
+    phase: Phase | None = None
+    title: str = ""
+    description: str | None = None
+    reporter: Reporter | None = None
+    category: str | None = None
+    priority: Priority | None = None
+    priority_reason: str = ""
+    impact_users: Level | None = None
+    impact_business: Level | None = None
+    urgency: Level | None = None
+    tier: Tier | None = None
+    team: str | None = None
+    assignee: str | None = None
+    waiting: str | None = None
+    restricted: bool = False
+    first_symptom_at: int | None = None
+    reported_at: int | None = None
+    impact: Impact | None = None
+    disrupted_at: int | None = None
+    acknowledged_at: int | None = None
+    first_response_at: int | None = None
+    fix_applied_at: int | None = None
+    restored_at: int | None = None
+    quiet_since: int | None = None
+    resolved_at: int | None = None
+    closed_at: int | None = None
+    resolution: Resolution | None = None
+    merged_into: str | None = None
+    runbook: str = ""
+    symptoms: tuple[Symptom, ...] = ()
+    affected: tuple[Affected, ...] = ()
+    similar: tuple[Mapping[str, Any], ...] = ()
+    clocks: tuple[ClockState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """``what`` names the fact (the change's class in kebab case), ``data`` holds it; the sentence is made at the edge."""
+
+    at: int
+    who: str
+    what: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who reads or acts. Every read of tickets takes one; ``restricted``: may see restricted tickets."""
+
+    name: str
+    restricted: bool = False
+
+
+SYSTEM = Viewer("detector", restricted=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A fact about one ticket: timeline entry, audit record, SSE event and the trigger of messages in one."""
+
+    key: str
+    at: int
+    who: str = "detector"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Change):
+    """A new ticket; ``key`` may be a placeholder (``new-1``) that the desk replaces by the number it gives."""
+
+    kind: Kind = "incident"
+    source: Source = "detected"
+    service: str = ""
+    mode: Mode = "page"
+    phase: Phase | None = "predicted"
+    title: str = ""
+    description: str | None = None
+    reporter: Reporter | None = None
+    restricted: bool = False
+    first_symptom_at: int | None = None
+    reported_at: int | None = None
+    idempotency_key: str = ""
+    follows: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SymptomJoined(Change):
+    """A symptom became part of the ticket, or one of its symptoms has news (``new`` tells which)."""
+
+    symptom: Symptom = field(kw_only=True)
+    new: bool = True
+    mode: Mode | None = None
+    affected: tuple[Affected, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseChanged(Change):
+    phase: Phase = "predicted"
+    previous: Phase | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastChanged(Change):
+    impact: Impact | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Triaged(Change):
+    category: str = "other"
+    priority: Priority = "P3"
+    priority_reason: str = ""
+    impact_users: Level = "medium"
+    impact_business: Level = "medium"
+    urgency: Level = "medium"
+    previous: Priority | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routed(Change):
+    tier: Tier = "L1"
+    team: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStarted(Change):
+    clock: str = "response"
+    due_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClockMet(Change):
+    clock: str = "response"
+
+
+@dataclass(frozen=True, slots=True)
+class ClockBreached(Change):
+    clock: str = "response"
+    due_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged(Change):
+    assignee: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned(Change):
+    assignee: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escalated(Change):
+    tier: Tier = "L2"
+    previous: Tier | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Change):
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Change):
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved(Change):
+    resolution: Resolution = "unknown"
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolutionProposed(Change):
+    """Every symptom has been quiet for the quiet period and a person holds the ticket: theirs to confirm."""
+
+    resolution: Resolution = "self-recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed(Change):
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened(Change):
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged(Change):
+    into: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered(Change):
+    """A message about the ticket reached its channel (or never will: ``result`` is ``sent``, ``dead``)."""
+
+    channel: str = ""
+    result: str = "sent"
+    reason: str = ""
+    receipt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message owed to one channel, as claimed from the outbox.
+
+    ``dedup_key`` is the same for every message of one ticket on one channel (its thread, PagerDuty's dedup_key);
+    ``idempotency_key`` is the message's own: a receiver that has seen it may drop it. ``event``: opened | worse |
+    changed | acknowledged | resolved | test. ``urgency``: page | notify. ``thread``: the receipt of the thread's first
+    message on that channel, if any.
+    """
+
+    id: int
+    ticket: Ticket
+    channel: str
+    event: str
+    urgency: Literal["page", "notify"]
+    reason: str
+    dedup_key: str
+    idempotency_key: str
+    created_at: int
+    not_before: int
+    attempts: int
+    thread: str = ""
+
+
+# --- from rows back to arrays -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The desk's word to the models, journaled like a batch. ``kind``: freeze | thaw | feedback; a frozen series is
+    scored but not learned from."""
+
+    kind: Literal["freeze", "thaw", "feedback"]
+    labels: tuple[LabelSet, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)

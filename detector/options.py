@@ -1,0 +1,89 @@
+"""What the options of every room are made of: the base class, and annotated types for durations and sizes.
+
+A room keeps its options in a pydantic class of its own; ``config`` assembles them and adds file and line to errors.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+
+_UNITS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+_DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
+_SIZES = {"": 1, "B": 1, "KB": 1024, "KiB": 1024, "MB": 1024**2, "MiB": 1024**2, "GB": 1024**3, "GiB": 1024**3}
+_SIZE = re.compile(r"(\d+)\s*(B|KB|KiB|MB|MiB|GB|GiB)?")
+
+
+class Options(BaseModel):
+    """Options of a room: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=False)
+
+
+def parse_duration(text: str) -> int:
+    """Prometheus's duration (``1h30m``, ``250ms``, ``0``) to ms; raises ValueError with an example."""
+    if text == "0":
+        return 0
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ValueError(f"{text!r} is not a duration such as 15s, 5m, 1h30m or 1d")
+    return sum(int(n) * unit for n, unit in zip(match.groups(), _UNITS.values(), strict=True) if n)
+
+
+def format_duration(ms: int) -> str:
+    """ms as Prometheus writes it: ``1h30m``; 0 is ``0s``."""
+    out = ""
+    for unit, size in _UNITS.items():
+        if unit in ("y", "w") and ms % size:
+            continue
+        count, ms = divmod(ms, size)
+        if count:
+            out += f"{count}{unit}"
+    return out or "0s"
+
+
+def parse_size(text: str) -> int:
+    """``16MiB`` or ``512KB`` (both powers of 1024, as in Prometheus) to bytes."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 512KB, 16MiB or 1GiB")
+    return int(match[1]) * _SIZES[match[2] or ""]
+
+
+def _duration(value: Any) -> int:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value == 0:
+        return 0
+    raise ValueError("a duration needs a unit, such as 15s, 5m or 1h30m")
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return parse_size(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError("a size is a number of bytes or a text such as 16MiB")
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(ms|[smhdwy]))+$|^0$", "examples": ["15s", "5m", "1h30m"]}),
+]
+"""A Prometheus duration in the file, ``int`` ms in the program."""
+
+
+def ms(text: str) -> int:
+    """A default for a :data:`Duration` field: ``interval: Duration = ms("15s")``."""
+    return parse_duration(text)
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["16MiB"]}),
+]
+"""A size in bytes, written ``16MiB``."""
