@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -28,7 +28,7 @@ class SystemClock:
 
     async def sleep_until(self, at: int) -> None:
         # In steps of a minute at most, so that a clock that was set forward is noticed.
-        while (left := at - self.now()) > 0:
+        while (left := at - self.now()) > 0:  # noqa: ASYNC110 - time itself is what is waited for
             await asyncio.sleep(min(left, 60_000) / 1000)
 
 
@@ -66,7 +66,7 @@ async def every(
             assert due is not None, "a step without a due time needs a wake event"
             await clock.sleep_until(due)
             continue
-        waits = [asyncio.ensure_future(wake.wait())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(wake.wait())]
         if due is not None:
             waits.append(asyncio.ensure_future(clock.sleep_until(due)))
         try:

@@ -268,7 +268,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """``what`` names the fact (the change's class in kebab case), ``data`` holds it; the sentence is made at the edge."""
+    """``what`` names the fact (the change's class in kebab case), ``data`` holds it; sentences are made at the edge."""
 
     at: int
     who: str

@@ -1,4 +1,7 @@
-"""The product's own metrics, by the names that dashboards rely on. The registry is handed in: two Apps, two registries."""
+"""The product's own metrics, by the names that dashboards rely on.
+
+The registry is handed in: two Apps in one process have two registries.
+"""
 
 from __future__ import annotations
 
