@@ -53,9 +53,7 @@ class ManualClock:
             await self._moved.wait()
 
 
-async def every(
-    clock: Clock, step: Callable[[int], Awaitable[int | None]], wake: asyncio.Event | None = None
-) -> None:
+async def every(clock: Clock, step: Callable[[int], Awaitable[int | None]], wake: asyncio.Event | None = None) -> None:
     """Run ``step(now)``, which returns when (ms) it is next due, for ever; ``None`` means: when ``wake`` is set.
 
     The one driver of everything that happens by the clock.

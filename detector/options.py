@@ -81,9 +81,5 @@ def ms(text: str) -> int:
     return parse_duration(text)
 
 
-Size = Annotated[
-    int,
-    BeforeValidator(_size),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["16MiB"]}),
-]
+Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": ["string", "integer"], "examples": ["16MiB"]})]
 """A size in bytes, written ``16MiB``."""

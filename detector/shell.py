@@ -1,0 +1,156 @@
+"""The commands that talk to a running daemon: PromQL and the desk, as tables or as JSON."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+TIMEOUT_S = 30
+_ARGUMENT = {
+    "ack": None,
+    "assign": "assignee",
+    "escalate": "tier",
+    "note": "text",
+    "resolve": "resolution",
+    "close": None,
+    "reopen": "reason",
+    "merge": "into",
+}
+_COLUMNS = ("key", "priority", "phase", "state", "service", "category", "opened_at", "assignee", "title")
+
+
+class Unreachable(Exception):
+    """The daemon did not answer, or not as one."""
+
+
+class Wrong(Exception):
+    """The command was used wrongly."""
+
+
+def show_query(url: str, expr: str, times: Mapping[str, str | None], as_json: bool) -> bool:
+    """Print the answer to ``expr``; False when the daemon refused it."""
+    ranged = times.get("start") is not None
+    params = {"query": expr, **{k: v for k, v in times.items() if v is not None}}
+    answer = _call(url, f"/api/v1/{'query_range' if ranged else 'query'}?{urllib.parse.urlencode(params)}")
+    if as_json:
+        print(json.dumps(answer))
+    elif answer.get("status") == "success":
+        _print_result(answer["data"])
+    else:
+        print(f"{answer.get('errorType', 'error')}: {answer.get('error', answer)}", file=sys.stderr)
+    return bool(answer.get("status") == "success")
+
+
+def list_incidents(url: str, filters: Mapping[str, str | None], as_json: bool) -> bool:
+    """Print incidents, newest first, page by page to the end."""
+    params = {k: v for k, v in filters.items() if v is not None}
+    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    cursor: str | None = None
+    while True:
+        page = _call(url, f"/api/incidents?{urllib.parse.urlencode(params | ({'cursor': cursor} if cursor else {}))}")
+        if "items" not in page:
+            return _refused(page)
+        for item in page["items"]:
+            if as_json:
+                print(json.dumps(item))
+            table.add_row(*(Text(str(item.get(column) or "-")) for column in _COLUMNS))
+        cursor = page.get("next")
+        if not cursor:
+            break
+    if not as_json:
+        Console().print(table if table.row_count else "no incidents")
+    return True
+
+
+def act_incident(url: str, action: str, key: str | None, argument: str | None, as_json: bool) -> bool:
+    """Show one incident, or do ``action`` on it and show what it became."""
+    if action != "show" and action not in _ARGUMENT:
+        raise Wrong(f"{action!r} is no action; allowed: list, show, {', '.join(_ARGUMENT)}")
+    if key is None:
+        raise Wrong(f"`detector incidents {action}` needs the incident's key, such as INC-42")
+    path = f"/api/incidents/{urllib.parse.quote(key, safe='')}"
+    body: dict[str, str] | None = None
+    if action != "show":
+        path += f"/{action}"
+        name = _ARGUMENT[action]
+        if argument is not None and name is None:
+            raise Wrong(f"`detector incidents {action}` takes no value")
+        body = {name: argument} if name and argument is not None else {}
+    answer = _call(url, path, body)
+    if "key" not in answer:
+        return _refused(answer)
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        _print_incident(answer)
+    return True
+
+
+def _call(url: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    if not url.startswith(("http://", "https://")):
+        raise Unreachable(f"--url {url!r} must begin with http:// or https://")
+    request = urllib.request.Request(url.rstrip("/") + path, method="GET" if body is None else "POST")
+    if body is not None:
+        request.data = json.dumps(body).encode()
+        request.add_header("Content-Type", "application/json")
+    if user := os.environ.get("DETECTOR_USER"):
+        pair = f"{user}:{os.environ.get('DETECTOR_PASSWORD', '')}"
+        request.add_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            raw = response.read()
+    except urllib.error.HTTPError as error:
+        raw = error.read()
+    except OSError as error:
+        raise Unreachable(f"no daemon answers at {url}: {getattr(error, 'reason', error)}") from None
+    try:
+        answer = json.loads(raw)
+    except ValueError:
+        raise Unreachable(f"what answers at {url} is not a detector") from None
+    if not isinstance(answer, dict):
+        raise Unreachable(f"what answers at {url} is not a detector")
+    return answer
+
+
+def _refused(problem: Mapping[str, Any]) -> bool:
+    print(problem.get("detail") or problem.get("title") or json.dumps(problem), file=sys.stderr)
+    return False
+
+
+def _print_result(data: Mapping[str, Any]) -> None:
+    kind, result = data["resultType"], data["result"]
+    if kind in ("scalar", "string"):
+        print(result[1])
+        return
+    table = Table("series", "time", "value", box=None, pad_edge=False)
+    for series in result:
+        labels = dict(series["metric"])
+        name = labels.pop("__name__", "")
+        text = name + "{" + ", ".join(f'{k}="{v}"' for k, v in sorted(labels.items())) + "}"
+        for at, value in series["values"] if kind == "matrix" else [series["value"]]:
+            table.add_row(Text(text), str(at), value)
+    Console(soft_wrap=True).print(table if table.row_count else "no series")
+
+
+def _print_incident(item: Mapping[str, Any]) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(Text(f"{item['key']}  {item.get('priority') or '-'}  {item.get('title') or ''}", style="bold"))
+    for name in ("phase", "state", "service", "category", "tier", "team", "assignee", "opened_at",
+                 "predicted_disruption_at", "disrupted_at", "resolution", "priority_reason"):  # fmt: skip
+        if item.get(name):
+            console.print(Text(f"  {name.replace('_', ' '):24} {item[name]}"))
+    for symptom in item.get("symptoms", ()):
+        console.print(Text(f"  {'active' if symptom['active'] else 'quiet':24} {symptom['summary']}"))
+    for entry in item.get("timeline", ()):
+        console.print(Text(f"  {entry['at']:24} {entry['who']}: {entry['what']}"))
