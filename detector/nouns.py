@@ -461,6 +461,35 @@ class Notification:
     thread: str = ""
 
 
+# What became of one attempt to deliver a notification, for the outbox to keep. ``reason`` is a short code from a closed
+# list (it becomes a metric label), never text of the other side.
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Delivered. ``receipt`` is the receiver's word for it (an id, a dedup_key), at most 255 characters, or empty."""
+
+    receipt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not delivered; try again at ``at`` (ms)."""
+
+    at: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Never to be delivered: refused for good, or given up after the last retry. Stays visible as a dead letter."""
+
+    reason: str
+
+
+Outcome = Sent | Retry | Dead
+
+
 # --- from rows back to arrays -------------------------------------------------------------------------------------
 
 
