@@ -1,0 +1,54 @@
+"""A message, worded once and in every format that channels take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["critical", "error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A picture of the evidence; ``alt`` says in one sentence what it shows."""
+
+    name: str
+    mime: str
+    content: bytes
+    alt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """``subject``: one line of at most 120 characters; ``title``: the same without priority, service and time.
+
+    ``text``, ``html`` and ``markdown`` say the same in full, the subject first in each. ``dedup_key`` is the ticket's
+    thread, ``idempotency_key`` this message's own name, the same in every attempt. ``over``: the ticket needs nobody
+    any more. ``thread``: the receipt of the thread's first message, if any. ``facts``: the incident as JSON.
+    """
+
+    subject: str
+    title: str
+    text: str
+    html: str
+    markdown: str
+    link: str
+    dedup_key: str
+    idempotency_key: str
+    event: str
+    urgency: Literal["page", "notify"]
+    severity: Severity
+    created_at: int
+    key: str = ""
+    service: str = ""
+    category: str = ""
+    over: bool = False
+    thread: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    attachments: tuple[Attachment, ...] = ()
+
+    @property
+    def brief(self) -> str:
+        """What is sent when the whole is refused: the subject and the way to the rest."""
+        return f"{self.subject}\n{self.link}".rstrip()

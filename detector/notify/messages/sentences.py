@@ -1,0 +1,158 @@
+"""The timeline in words: facts are stored as data, the sentence is made where it is read.
+
+One small function per kind of fact, in one table; a fact without one is named as it is, so that a newer desk can be
+read by an older page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, tzinfo
+from typing import Any
+
+from detector.nouns import Impact, TimelineEntry
+from detector.words import between, clock, plain
+
+Data = Mapping[str, Any]
+
+
+def sentence(entry: TimelineEntry, zone: tzinfo = UTC) -> str:
+    """What happened, in one plain sentence without its time and its author, which stand beside it. Never raises on odd
+    data; the result is text, not HTML: escape it for where it goes."""
+    wording = _WORDINGS.get(entry.what)
+    said = wording(entry.data, entry.at, zone) if wording is not None else ""
+    return said or plain(str(entry.what).replace("-", " "), 200).capitalize()
+
+
+def _text(data: Data, name: str, limit: int = 300) -> str:
+    value = data.get(name)
+    return "" if value is None else plain(value if isinstance(value, str) else str(value), limit)
+
+
+def _because(data: Data, name: str = "reason") -> str:
+    reason = _text(data, name)
+    return f": {reason}" if reason else ""
+
+
+def _impact(data: Data, at: int, zone: tzinfo) -> str:
+    value = data.get("impact")
+    if isinstance(value, Impact):
+        return between(value, at, zone)
+    if isinstance(value, Mapping):
+        points = [value.get(name) for name in ("earliest", "likely", "latest")]
+    elif isinstance(value, list | tuple) and len(value) == 3:
+        points = list(value)
+    else:
+        return ""
+    earliest, likely, latest = points
+    if isinstance(earliest, int) and isinstance(likely, int) and isinstance(latest, int):
+        return between(Impact(earliest, likely, latest), at, zone)
+    return ""
+
+
+def _opened(data: Data, at: int, zone: tzinfo) -> str:
+    source = {"detected": "Opened from symptoms", "alert": "Opened from an alert", "report": "Reported"}
+    follows = _text(data, "follows", 40)
+    said = source.get(_text(data, "source", 20), "Opened")
+    return f"{said}; follows {follows}" if follows else said
+
+
+def _symptom_joined(data: Data, at: int, zone: tzinfo) -> str:
+    raw = data.get("symptom")
+    symptom: Data = raw if isinstance(raw, Mapping) else data
+    said = _text(symptom, "summary") or _text(symptom, "name") or _text(symptom, "metric") or _text(symptom, "id", 40)
+    if symptom.get("active") is False:
+        return f"Symptom ended: {said}" if said else "A symptom ended"
+    lead = "New symptom" if data.get("new", True) else "Symptom changed"
+    return f"{lead}: {said}" if said else lead
+
+
+def _phase_changed(data: Data, at: int, zone: tzinfo) -> str:
+    words = {
+        "predicted": "A disruption is predicted",
+        "disrupting": "Users are hurt now",
+        "recovering": "Symptoms are quiet: recovering",
+        "over": "Over: every symptom has stayed quiet",
+    }
+    phase = _text(data, "phase", 20)
+    return words.get(phase, f"Phase {phase}") + _because(data)
+
+
+def _forecast_changed(data: Data, at: int, zone: tzinfo) -> str:
+    expected = _impact(data, at, zone)
+    return f"Disruption is now expected {expected}" if expected else "The forecast no longer reaches the limit"
+
+
+def _triaged(data: Data, at: int, zone: tzinfo) -> str:
+    previous, priority = _text(data, "previous", 4), _text(data, "priority", 4)
+    change = f"{previous} becomes {priority}" if previous and previous != priority else priority or "Triaged"
+    category = _text(data, "category", 60)
+    return change + (f", {category}" if category else "") + _because(data, "priority_reason")
+
+
+def _routed(data: Data, at: int, zone: tzinfo) -> str:
+    team = _text(data, "team", 60)
+    return f"Routed to {_text(data, 'tier', 4) or 'a tier'}" + (f", team {team}" if team else "") + _because(data)
+
+
+def _clock(verb: str) -> Callable[[Data, int, tzinfo], str]:
+    def said(data: Data, at: int, zone: tzinfo) -> str:
+        name, due = _text(data, "clock", 40).replace("-", " ") or "a clock", data.get("due_at")
+        when = f" {clock(due, at, zone)}" if isinstance(due, int) and due > 0 else ""
+        return f"{name.capitalize()} {verb}" + (f", due{when}" if when else "")
+
+    return said
+
+
+def _acknowledged(data: Data, at: int, zone: tzinfo) -> str:
+    holder = _text(data, "assignee", 60)
+    return f"Acknowledged: {holder} holds it, paging stops" if holder else "Acknowledged: paging stops"
+
+
+def _assigned(data: Data, at: int, zone: tzinfo) -> str:
+    holder = _text(data, "assignee", 60)
+    return f"Assigned to {holder}" if holder else "Nobody holds it any more"
+
+
+def _escalated(data: Data, at: int, zone: tzinfo) -> str:
+    previous = _text(data, "previous", 4)
+    source = f" from {previous}" if previous else ""
+    return f"Escalated{source} to {_text(data, 'tier', 4) or 'the next tier'}" + _because(data, "summary")
+
+
+def _resolved(data: Data, at: int, zone: tzinfo) -> str:
+    code = _text(data, "resolution", 40)
+    return "Resolved" + (f" as {code}" if code else "") + _because(data, "text")
+
+
+def _delivered(data: Data, at: int, zone: tzinfo) -> str:
+    channel = _text(data, "channel", 60) or "a channel"
+    if data.get("result") == "dead":
+        return f"{channel} could not be told" + _because(data)
+    return f"{channel} was told"
+
+
+_WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
+    "opened": _opened,
+    "symptom-joined": _symptom_joined,
+    "phase-changed": _phase_changed,
+    "forecast-changed": _forecast_changed,
+    "triaged": _triaged,
+    "routed": _routed,
+    "clock-started": _clock("clock runs"),
+    "clock-met": _clock("clock met"),
+    "clock-breached": _clock("clock breached"),
+    "acknowledged": _acknowledged,
+    "assigned": _assigned,
+    "escalated": _escalated,
+    "noted": lambda data, at, zone: _text(data, "text", 4000),
+    "waiting": lambda data, at, zone: "Waiting" + _because(data),
+    "resolved": _resolved,
+    "resolution-proposed": lambda data, at, zone: (
+        f"Every symptom is quiet: resolve as {_text(data, 'resolution', 40) or 'self-recovered'}?"
+    ),
+    "closed": lambda data, at, zone: "Closed" + _because(data, "text"),
+    "reopened": lambda data, at, zone: "Reopened" + _because(data),
+    "merged": lambda data, at, zone: f"Merged into {_text(data, 'into', 40) or 'another ticket'}",
+    "delivered": _delivered,
+}
