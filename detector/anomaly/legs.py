@@ -1,0 +1,83 @@
+"""The history of a limited resource in a few numbers: its current rise, and what it has come back from by itself.
+
+A zigzag over the used share f (0 empty, 1 exhausted): a rise (*leg*) ends when f has fallen back by a quarter of its
+height. What ended without help and short of the limit was harmless, so its top is remembered: a log that is rotated at
+70 % every two hours, a daily wave, a batch job or a restart has been *there* before. Only what goes beyond is news.
+O(1) a sample and 88 bytes a resource, whatever the ring holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.anomaly.base import Times, Values
+from detector.series.compiled import compiled
+
+Legs = npt.NDArray[np.float64]
+
+(BASE, BASE_AT, BASE_SEEN, TOP, TOP_AT, RISING, RECOVERED, RECOVERED_AT, SEEN, LAST_AT, LAST) = range(11)
+WIDTH = 11
+
+BACK = 0.25  # of a leg's height: fallen back so far, the leg is over
+NOISE = 0.01  # of the capacity: nothing smaller is a leg
+FOOT = 0.1  # of a leg's height: so low, the leg has not left its base yet
+EXHAUSTED = 0.97
+FORGETS = 7 * 86_400_000.0
+"""ms in which a remembered top sinks to a third."""
+
+
+def fresh(count: int) -> Legs:
+    """State of ``count`` resources that have not been seen."""
+    return np.zeros((count, WIDTH), np.float64)
+
+
+@compiled
+def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64], at: Times, share: Values,
+           ours: npt.NDArray[np.bool_]) -> None:  # fmt: skip
+    """Feed new samples: those of resource ``which[i]`` are ``share[first[i]:first[i + 1]]``, ascending in time.
+
+    ``ours[i]``: the current leg is an open symptom; how it ends says nothing about harmlessness. Samples at or before
+    the resource's last one are skipped.
+    """
+    for i in range(len(which)):
+        s = legs[which[i]]
+        for j in range(first[i], first[i + 1]):
+            f, t = share[j], np.float64(at[j])
+            if np.isnan(f) or (s[SEEN] > 0 and t <= s[LAST_AT]):
+                continue
+            s[LAST_AT] = t
+            s[LAST] = f
+            s[SEEN] += 1
+            if s[SEEN] == 1:
+                s[BASE], s[BASE_AT], s[BASE_SEEN], s[TOP], s[TOP_AT], s[RISING] = f, t, 1, f, t, 1
+                continue
+            if s[RISING] > 0:
+                if f > s[TOP]:
+                    s[TOP], s[TOP_AT] = f, t
+                height = s[TOP] - s[BASE]
+                if f < s[BASE] or f - s[BASE] <= max(NOISE, FOOT * height):
+                    # Still at the foot: the leg begins when it leaves.
+                    s[BASE] = min(s[BASE], f)
+                    s[BASE_AT], s[BASE_SEEN] = t, s[SEEN]
+                if s[TOP] - f > max(BACK * height, NOISE):
+                    if height > 2 * NOISE and not ours[i] and s[TOP] < EXHAUSTED:
+                        kept = s[RECOVERED] * np.exp(-(t - s[RECOVERED_AT]) / FORGETS)
+                        s[RECOVERED] = max(s[TOP], kept)
+                        s[RECOVERED_AT] = t
+                    # Now falling: BASE follows the lowest point.
+                    s[RISING] = 0
+                    s[BASE], s[BASE_AT], s[BASE_SEEN] = f, t, s[SEEN]
+            else:
+                fallen = s[TOP] - s[BASE]
+                if f <= s[BASE] + max(NOISE, FOOT * fallen):
+                    s[BASE] = min(s[BASE], f)
+                    s[BASE_AT], s[BASE_SEEN] = t, s[SEEN]
+                else:
+                    s[RISING] = 1
+                    s[TOP], s[TOP_AT] = f, t
+
+
+def recovered(legs: Legs, at: int) -> Values:
+    """The highest share that each resource has lately come back from by itself, at ``at``."""
+    return np.asarray(legs[:, RECOVERED] * np.exp(-np.maximum(at - legs[:, RECOVERED_AT], 0) / FORGETS), np.float64)
