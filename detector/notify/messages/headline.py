@@ -13,19 +13,21 @@ from detector.nouns import Ticket
 from detector.words import between, clock, cut, plain
 
 LENGTH = 120
-_SERVICE = 30
+_SERVICE, _LEAST = 30, 10
 
 
 def headline(ticket: Ticket, now: int, zone: tzinfo) -> str:
     """The subject of every message about ``ticket``, seen at ``now`` (ms) by a reader in ``zone``."""
-    head = f"{ticket.priority or 'P?'} {plain(ticket.service, _SERVICE) or 'unknown service'}: "
     if ticket.restricted:
         # Whoever may read it follows the link; a subject is read over shoulders and kept by mail servers.
         return f"{ticket.priority or 'P?'} restricted ticket {plain(ticket.key, 20)} needs you"
     told = _titled(ticket, story(ticket))
     subject, rest = _sentence(ticket, told)
     tail = _when(ticket, now, zone)
-    return _fit(head, subject, rest, tail, told)
+    # The service in full is worth more than the rest of a long subject, but less than the time.
+    room = LENGTH - len(f"P1 : {rest} {tail} ") - _LEAST
+    service = plain(ticket.service, min(_SERVICE, max(_LEAST, room))) or "unknown"
+    return _fit(f"{ticket.priority or 'P?'} {service}: ", subject, rest, tail, told)
 
 
 def title(ticket: Ticket) -> str:
@@ -84,7 +86,7 @@ def _when(ticket: Ticket, now: int, zone: tzinfo) -> str:
 def _fit(head: str, subject: str, rest: str, tail: str, told: Story) -> str:
     """Put the parts together; the detail only while it is not yet over, the place only where there is room."""
     room = LENGTH - len(head) - len(rest) - len(tail) - 3
-    subject = cut(subject, max(10, room))
+    subject = cut(subject, max(_LEAST, room))
     body = f"{subject} {rest}".lstrip()
     ended = rest.startswith(("is over", "is resolved", "is closed", "is merged", "IS recovering"))
     room = LENGTH - len(head) - len(body) - len(tail) - 3

@@ -64,7 +64,7 @@ def _capacity(ticket: Ticket, lead: Symptom, resource: str) -> Story:
         queue = f"queue {_label(lead, 'queue', 'topic', 'name') or _who(ticket, lead)}".rstrip()
         subject = queue if count < 2 else f"{count} queues ({queue.removeprefix('queue ')} first)"
         return Story(subject, "WILL be full", "IS full", queue)
-    noun = _RESOURCES.get(resource) or plain(resource.replace("-", " "), 20) or "capacity"
+    noun = _RESOURCES.get(resource) or plain(resource.replace("-", " "), 16) or "capacity"
     who = _who(ticket, lead)
     subject = who if count < 2 else f"{count} instances ({who} first)"
     trouble = f"{noun} shortage" + (f" of {subject}" if subject else "")
