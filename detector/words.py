@@ -209,9 +209,14 @@ def _scale(length: int) -> tuple[int, str]:
     return (HOUR, "h") if length < 2 * DAY else (DAY, "days")
 
 
+def in_calendar(at: int) -> int:
+    """``at`` (ms), brought to the calendar's ends where no calendar holds it: forecasts can be far off."""
+    return min(max(at, DAY), _LAST)
+
+
 def moment(at: int, zone: tzinfo) -> datetime:
-    """``at`` (ms) in the reader's zone; times that no calendar holds are brought to its ends."""
-    return datetime.fromtimestamp(min(max(at, DAY), _LAST) / 1000, UTC).astimezone(zone)
+    """``at`` (ms) in the reader's zone."""
+    return datetime.fromtimestamp(in_calendar(at) / 1000, UTC).astimezone(zone)
 
 
 def clock(at: int, now: int, zone: tzinfo) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from detector.clock import rfc3339
 from detector.notify.messages.headline import title
 from detector.nouns import Symptom, Ticket
+from detector.words import in_calendar
 
 
 def incident(ticket: Ticket) -> dict[str, Any]:
@@ -66,4 +67,4 @@ def _finite(value: float | None) -> float | None:
 
 
 def _time(at: int | None) -> str | None:
-    return None if at is None else rfc3339(at)
+    return None if at is None else rfc3339(in_calendar(at))
