@@ -3,7 +3,7 @@
 A zigzag over the used share f (0 empty, 1 exhausted): a rise (*leg*) ends when f has fallen back by a quarter of its
 height. What ended without help and short of the limit was harmless, so its top is remembered: a log that is rotated at
 70 % every two hours, a daily wave, a batch job or a restart has been *there* before. Only what goes beyond is news.
-O(1) a sample and 88 bytes a resource, whatever the ring holds.
+O(1) a sample and 96 bytes a resource, whatever the ring holds.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from detector.series.compiled import compiled
 
 Legs = npt.NDArray[np.float64]
 
-(BASE, BASE_AT, BASE_SEEN, TOP, TOP_AT, RISING, RECOVERED, RECOVERED_AT, SEEN, LAST_AT, LAST) = range(11)
-WIDTH = 11
+(BASE, BASE_AT, BASE_SEEN, TOP, TOP_AT, RISING, RECOVERED, RECOVERED_AT, SEEN, LAST_AT, LAST,
+ INTERVAL) = range(12)  # fmt: skip
+WIDTH = 12
 
 BACK = 0.25  # of a leg's height: fallen back so far, the leg is over
 NOISE = 0.01  # of the capacity: nothing smaller is a leg
@@ -46,6 +47,10 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
             f, t = share[j], np.float64(at[j])
             if np.isnan(f) or (s[SEEN] > 0 and t <= s[LAST_AT]):
                 continue
+            if s[SEEN] > 0:
+                # The usual distance of samples: gaps hardly count.
+                gap = t - s[LAST_AT]
+                s[INTERVAL] = gap if s[SEEN] == 1 else s[INTERVAL] + 0.1 * (min(gap, 3.0 * s[INTERVAL]) - s[INTERVAL])
             s[LAST_AT] = t
             s[LAST] = f
             s[SEEN] += 1

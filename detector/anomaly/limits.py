@@ -17,26 +17,31 @@ from detector.anomaly.options import Category
 
 Role = Literal["used", "limit", "free", "bare"]
 
-USED = frozenset("used current open opened inuse depth active busy allocated usage in-use working-set".split())
-LIMIT = frozenset("max maximum limit capacity size".split())
-FREE = frozenset("avail available free".split())
-SILENT = frozenset("spec config configured".split())
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+USED = _set("used current open opened inuse depth active busy allocated usage in-use working-set")
+LIMIT = _set("max maximum limit capacity size")
+FREE = _set("avail available free")
+SILENT = _set("spec config configured")
 """Words that say where a number comes from, not what it is: ``container_spec_memory_limit_bytes``."""
-SPACE = frozenset("filesystem fs disk volume storage space files inodes inode".split())
-NOT_A_LEVEL = frozenset("seconds duration latency time peak recent highest lowest age ratio percent rate".split())
+SPACE = _set("filesystem fs disk volume storage space files inodes inode")
+NOT_A_LEVEL = _set("seconds duration latency time peak recent highest lowest age ratio percent rate")
 """A maximum of these is a high-water mark, and nothing runs out."""
 COUNTED = ("_total", "_count", "_sum", "_bucket", "_created", "_info")
-TOTALS = frozenset("total size capacity".split())
+TOTALS = _set("total size capacity")
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _CATEGORIES: tuple[tuple[Category, frozenset[str]], ...] = (
-    ("capacity/file-descriptors", frozenset("fd fds filefd descriptors files".split())),
-    ("capacity/disk", frozenset("filesystem fs disk volume storage inode inodes space".split())),
-    ("capacity/connections", frozenset("connection connections conn conns conntrack clients sessions socket sockets "
-                                       "pool sockstat orphan".split())),
-    ("capacity/queue", frozenset("queue queued queues backlog mailbox buffer tasks jobs pending".split())),
-    ("capacity/memory", frozenset("memory mem heap rss ram swap metaspace".split())),
-    ("capacity/cpu", frozenset("cpu cpus".split())),
+    ("capacity/file-descriptors", _set("fd fds filefd descriptors files")),
+    ("capacity/disk", _set("filesystem fs disk volume storage inode inodes space")),
+    ("capacity/connections", _set("connection connections conn conns conntrack clients sessions socket sockets "
+                                       "pool sockstat orphan")),
+    ("capacity/queue", _set("queue queued queues backlog mailbox buffer tasks jobs pending")),
+    ("capacity/memory", _set("memory mem heap rss ram swap metaspace")),
+    ("capacity/cpu", _set("cpu cpus")),
 )  # fmt: skip
 _PLACES = ("mountpoint", "persistentvolumeclaim", "volume", "device", "container", "name", "queue", "topic", "pool",
            "datname", "db", "area", "id")  # fmt: skip
@@ -54,7 +59,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """``used`` runs up to ``limit``, or, ``falling``, down to 0; ``total`` is the metric that says how much there is."""
+    """``used`` runs up to ``limit``, or, ``falling``, down to 0 from ``total``, the metric of how much there is."""
 
     used: str
     limit: str | None
@@ -146,9 +151,7 @@ def _has_available(readings: list[Reading], stem: tuple[str, ...]) -> bool:
 
 def item(labels: Mapping[str, str]) -> str:
     """The resource in words of its labels: a pod, else the instance and the place in it."""
-    if pod := labels.get("pod"):
-        where = [labels.get("namespace", ""), pod]
-    else:
-        where = [labels.get("instance", "")]
+    pod = labels.get("pod")
+    where = [labels.get("namespace", ""), pod] if pod else [labels.get("instance", "")]
     place = next((labels[name] for name in _PLACES if labels.get(name)), "")
     return " ".join(part for part in (*where, place) if part)

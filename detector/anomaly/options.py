@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from detector.options import Duration, Options, ms
 
@@ -27,10 +27,16 @@ class LimitOptions(Options):
     where: dict[str, str] = Field(default_factory=dict)
     """Only series with these label values."""
     falling: bool = False
-    """The series runs out downwards (free space against a floor)."""
+    """The series runs out downwards (free space); ``limit`` is then a number, the floor."""
     category: Category = "saturation"
-    item: tuple[str, ...] = ("instance",)
-    """Labels that name the resource in the incident."""
+    item: tuple[str, ...] = ()
+    """Labels that name the resource in the incident; by default instance and mount point, pod, queue, ..."""
+
+    @model_validator(mode="after")
+    def _floor(self) -> LimitOptions:
+        if self.falling and isinstance(self.limit, str):
+            raise ValueError(f"limit of {self.used}: a falling series runs down to a number, not to {self.limit!r}")
+        return self
 
 
 SHIPPED_LIMITS: tuple[LimitOptions, ...] = (

@@ -23,7 +23,7 @@ NEVER = 1e15
 
 @compiled
 def fit(at: Times, share: Values, out: Values) -> bool:
-    """Trend of one resource's samples (ascending, at least ``LEAST``), ``out`` float64[WIDTH]; False if there is none."""
+    """Trend of one resource's samples (ascending, at least ``LEAST``) into ``out``; False if there is none."""
     n = len(at)
     if n < LEAST or at[n - 1] <= at[0]:
         return False
@@ -43,6 +43,8 @@ def fit(at: Times, share: Values, out: Values) -> bool:
     spread = 1.4826 * np.median(residual)
     # The level now, from the recent half: where the recent line passes through its medians.
     level = np.median(f[half:] - recent * t[half:])
+    if not (np.isfinite(level) and np.isfinite(slope)):
+        return False  # NaN is a value that a series may have
     out[SLOPE], out[RECENT], out[SPREAD], out[LEVEL] = slope, recent, spread, level
     granule = np.inf
     for i in range(1, n):
@@ -77,7 +79,7 @@ def _theil_sen(t: Values, f: Values, first: int) -> float:
 def _curvature(t: Values, f: Values) -> tuple[float, float]:
     """The quadratic coefficient (share per ms^2) of a least-squares parabola through the bins, and its t value."""
     n = len(t)
-    centre, width = np.mean(t), max(np.std(t), 1.0)
+    centre, width = float(np.mean(t)), max(float(np.std(t)), 1.0)
     u = (t - centre) / width
     # Orthogonal to constant and line.
     q = u * u - np.mean(u * u) - u * (np.mean(u * u * u) / max(np.mean(u * u), 1e-12))
@@ -93,16 +95,16 @@ def _curvature(t: Values, f: Values) -> tuple[float, float]:
 
 @compiled
 def _times(out: Values, curve: float) -> None:
-    left = max(1.0 - out[LEVEL], 0.0)
-    slope = out[RECENT]
+    left = max(1.0 - float(out[LEVEL]), 0.0)
+    slope = float(out[RECENT])
     # A parabola's slope at the end of the window is steeper than the recent half's by its curvature.
     likely = left / slope if slope > 0.0 else NEVER
     if curve > 0.0 and slope > 0.0:
         # Half of the bend is believed: what accelerates does not do so for ever.
         a = 0.5 * curve
         likely = 2.0 * left / (slope + np.sqrt(slope * slope + 4.0 * a * left))
-    early = left / out[HIGH] if out[HIGH] > 0.0 else NEVER
-    late = left / out[LOW] if out[LOW] > 0.0 else NEVER
+    early = left / float(out[HIGH]) if out[HIGH] > 0.0 else NEVER
+    late = left / float(out[LOW]) if out[LOW] > 0.0 else NEVER
     # A line through noise is surer of itself than the world is: at least a sixth to either side.
     out[LIKELY] = min(likely, NEVER)
     out[EARLIEST] = min(early, likely * 0.85)
@@ -110,8 +112,21 @@ def _times(out: Values, curve: float) -> None:
 
 
 @compiled
-def fits(first: npt.NDArray[np.int64], at: Times, share: Values, out: npt.NDArray[np.float64],
-         good: npt.NDArray[np.bool_]) -> None:  # fmt: skip
-    """:func:`fit` for many: samples of the i-th are ``share[first[i]:first[i + 1]]``; ``out`` float64[n, WIDTH]."""
+def fits(
+    first: npt.NDArray[np.int64], at: Times, share: Values, window: int, base: Values, height: Values,
+    out: npt.NDArray[np.float64], begin: npt.NDArray[np.int64], good: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """:func:`fit` for many: samples of the i-th are ``share[first[i]:first[i + 1]]``, at most the last ``window``.
+
+    Only what comes after the series last was at the foot of its rise (a tenth of ``height[i]`` over ``base[i]``)
+    counts: quiet samples before would make the trend look slower than it is. ``out`` float64[n, WIDTH], ``begin``
+    int64[n]: index of the first sample used, ``good`` bool[n].
+    """
     for i in range(len(first) - 1):
-        good[i] = fit(at[first[i] : first[i + 1]], share[first[i] : first[i + 1]], out[i])
+        hi = first[i + 1]
+        lo = max(first[i], hi - window)
+        for j in range(lo, hi):
+            if share[j] <= base[i] + 0.1 * height[i]:
+                lo = j
+        begin[i] = lo
+        good[i] = fit(at[lo:hi], share[lo:hi], out[i])
