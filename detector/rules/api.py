@@ -149,7 +149,7 @@ def _matrix(series: Series) -> list[dict[str, Any]]:
         span = range(first[row], first[row + 1])
         if span:
             out.append({"metric": labels, "values": [[_seconds(at[i]), format_value(value[i])] for i in span]})
-    return sorted(out, key=lambda item: list(item["metric"].items()))  # type: ignore[call-overload]
+    return sorted(out, key=lambda item: list(item["metric"].items()))
 
 
 def _seconds(at: int) -> float | int:

@@ -48,7 +48,7 @@ def _constant(expr: Expr) -> float | None:
 
 
 def evidence(engine: Engine, expr: Expr, samples: Sequence[Mapping[str, str]], at: int) -> list[Evidence | None]:
-    """One picture for each of ``samples`` (the label sets that ``expr`` found at ``at`` ms); None where there is none."""
+    """One picture for each of ``samples`` (label sets that ``expr`` found at ``at`` ms); None where there is none."""
     out: list[Evidence | None] = [None] * len(samples)
     side, limit = compared(expr)
     if type_of(side) != "vector" or not any(isinstance(node, Selector) for node in walk(side)):

@@ -25,7 +25,7 @@ from detector.rules.promql.engine import Budget, Engine
 from detector.rules.promql.errors import ExecutionError, PromQLError
 from detector.rules.promql.values import Vector
 from detector.rules.template_functions import TemplateError
-from detector.series.store import STALE, Store
+from detector.series.store import Store
 
 STATE_VERSION = 1
 RULE_BUDGET = 100_000_000
@@ -33,6 +33,7 @@ TEMPLATE_BUDGET = 1_000_000
 
 ServiceOf = Callable[[Mapping[str, str]], str]
 _NONE: Ids = np.empty(0, np.int32)
+_STALE = np.array([0x7FF0000000000002], np.uint64).view(np.float64)
 
 
 def label_service(labels: Mapping[str, str]) -> str:
@@ -98,6 +99,7 @@ class Ruler:
         self._external_labels: Mapping[str, str] = external_labels or {}
         self._last: int | None = None
         self._ended: list[tuple[RuleState, Instance]] = []
+        self._orphans: list[Ids] = []
         self._groups: list[GroupState] = []
         self.commit(self.prepare(groups, service_of, self._external_labels))
 
@@ -129,6 +131,9 @@ class Ruler:
         for state, instance in self._ended:
             run.symptoms.append(self._symptom(state.rule, instance, upto, active=False))
         self._ended = []
+        for ids in self._orphans:
+            self._store.accept(Batch("rules", ids, np.full(len(ids), upto, np.int64), np.repeat(_STALE, len(ids))))
+        self._orphans = []
         for at, group in self._slots(last, upto):
             self._evaluate_group(group, at, run)
         return RuleFindings(upto, tuple(run.symptoms), run.recorded, tuple(run.failures), run.seconds)
@@ -186,7 +191,7 @@ class Ruler:
         ids, value = state.ids, vector.value
         if ids is not before and len(gone := np.setdiff1d(before, ids)):
             ids = np.concatenate([ids, gone])
-            value = np.concatenate([value, np.full(len(gone), STALE)])
+            value = np.concatenate([value, np.repeat(_STALE, len(gone))])
         if len(ids):
             self._store.accept(Batch("rules", ids, np.full(len(ids), at, np.int64), value))
         return len(ids)
@@ -238,13 +243,13 @@ class Ruler:
         def query(text: str) -> list[dict[str, Any]]:
             try:
                 value = self._engine.instant(parse(text), at, budget)
+                budget.spend(1_000)  # a loop of cheap queries ends too
             except PromQLError as error:
                 raise TemplateError(f"error executing query: {error}") from None
             if isinstance(value, float):
                 return [{"Labels": {}, "Value": value}]
             if not isinstance(value, Vector):
                 raise TemplateError("query returned no vector")
-            budget.spend(1 + len(value.value))
             sets = value.labels.label_sets()
             return [{"Labels": s, "Value": v} for s, v in zip(sets, value.value.tolist(), strict=True)]
 
@@ -263,12 +268,14 @@ class Ruler:
         )
 
     def commit(self, prepared: PreparedRules) -> None:
-        """Take over prepared rules; alerts of rules that are gone end at the next evaluation."""
+        """Take over prepared rules; alerts and recorded series of rules that are gone end at the
+        next evaluation."""
         kept = {id(state) for group in prepared.groups for state in group.rules}
         for group in self._groups:
             for state in group.rules:
                 if id(state) not in kept:
                     self._ended += [(state, i) for _, i in sorted(state.active.items()) if i.fired_at]
+                    self._orphans += [state.ids] if len(state.ids) else []
         self._groups = list(prepared.groups)
         self._service_of = prepared.service_of
         self._external_labels = prepared.external_labels
