@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import logging
 import re
+import warnings
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -195,13 +196,19 @@ def _plugin(channel: str, url: str, timeout: int) -> Any:
     scheme = url.partition("://")[0][:20] if "://" in url else ""
     asset = AppriseAsset(async_mode=False, http_redirects=False, secure_logging=True, app_id="detector", app_desc="")
     try:
-        plugin = Apprise.instantiate(url, asset=asset, suppress_exceptions=False)
+        with warnings.catch_warnings():
+            # What its over a hundred plugins import is outdated here and there; nobody here can act on it.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            plugin = Apprise.instantiate(url, asset=asset, suppress_exceptions=False)
     except Exception as error:  # noqa: BLE001 - plugins raise what they like, and with the address in it
         raise ValueError(
             f"channel {channel}: apprise does not take this {scheme}:// url ({type(error).__name__})"
         ) from None
     if plugin is None:
         raise ValueError(f"channel {channel}: apprise knows no service for this url (scheme {scheme or 'missing'})")
+    # Between two messages apprise sleeps up to 5.5 s, to spare services that limit rates. A second page must not wait
+    # for that: a service that wants less answers 429, and the schedule does the rest.
+    plugin.request_rate_per_sec = min(plugin.request_rate_per_sec, 0.2)
     # A socket may not outlast the delivery it belongs to.
     plugin.socket_connect_timeout = plugin.socket_read_timeout = max(0.1, timeout / 2000)
     return plugin
