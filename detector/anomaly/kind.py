@@ -58,12 +58,13 @@ def _derive(
                 last_at[s] = NEVER  # stale, or nothing: a counter starts anew after it
             continue
         before, when = last[s], last_at[s]
-        if when == NEVER or at[i] - when > GAP or at[i] <= when:
-            known = when != NEVER and at[i] > when
-            if kind[s] == COUNTER or not known:
-                last[s], last_at[s] = v, at[i]
-                if kind[s] == COUNTER or row[s] == NO_ROW:
-                    continue
+        if when != NEVER and at[i] <= when:
+            continue
+        if when == NEVER or (kind[s] == COUNTER and at[i] - when > GAP):
+            last[s], last_at[s] = v, at[i]
+            if kind[s] == GAUGE and row[s] != NO_ROW:
+                rows[i], x[i] = row[s], v
+            continue
         change = v - before
         if row[s] == NO_ROW:
             if change == 0.0:
@@ -104,7 +105,8 @@ class Kinds:
 
     def unknown(self, ids: Rows) -> Rows:
         """Those of ``ids`` whose kind has not been set, ascending, once each."""
-        return np.unique(ids[self.kind[ids] == UNKNOWN])
+        new: Rows = np.unique(ids[self.kind[ids] == UNKNOWN])
+        return new
 
     def derive(self, ids: Rows, at: Times, value: Values) -> tuple[Flags, Rows, Values]:
         """bool[n] which samples the models see, and the rows and values of those; gives out rows as needed.

@@ -82,8 +82,9 @@ def _curvature(t: Values, f: Values) -> tuple[float, float]:
     centre, width = float(np.mean(t)), max(float(np.std(t)), 1.0)
     u = (t - centre) / width
     # Orthogonal to constant and line.
-    q = u * u - np.mean(u * u) - u * (np.mean(u * u * u) / max(np.mean(u * u), 1e-12))
-    qq = np.sum(q * q)
+    skew = float(np.mean(u * u * u)) / max(float(np.mean(u * u)), 1e-12)
+    q = u * u - np.mean(u * u) - u * skew
+    qq = float(np.sum(q * q))
     if qq <= 0.0:
         return 0.0, 0.0
     c = np.sum(q * f) / qq
