@@ -198,7 +198,14 @@ def within(impact: Impact, now: int) -> str:
     unit, word = _scale(left)
     low, mid, high = (number(round(max(0, at - now) / unit, 1 if unit >= HOUR else 0))
                       for at in (impact.earliest, impact.likely, impact.latest))  # fmt: skip
-    return f"in {mid} {word}" if low == high else f"in {mid} {word} ({low}-{high})"
+    if low == high:
+        return f"in {mid} {word}"
+    return f"in {mid} {word} ({low} or more)" if _is_open(impact, now) else f"in {mid} {word} ({low}-{high})"
+
+
+def _is_open(impact: Impact, now: int) -> bool:
+    """The slowest way is so slow that its time says nothing: trends that may yet end have years for their latest."""
+    return impact.latest - now > max(20 * (impact.likely - now), DAY)
 
 
 def _scale(length: int) -> tuple[int, str]:
@@ -233,7 +240,7 @@ def between(impact: Impact, now: int, zone: tzinfo) -> str:
     """The likely time with its interval, never a false exactness: ``03:40 (03:25-04:05)``.
 
     The ends carry a date only where it differs from the one before them. Once the likely time has passed it is
-    ``by 04:05``.
+    ``by 04:05``; a latest time that is out of all proportion is ``03:40 (03:25 or later)``.
     """
     if impact.likely <= now:
         return f"by {clock(max(impact.latest, impact.likely), now, zone)}"
@@ -242,4 +249,4 @@ def between(impact: Impact, now: int, zone: tzinfo) -> str:
     latest = clock(impact.latest, max(impact.earliest, now), zone)
     if clock(impact.earliest, impact.likely, zone) == clock(impact.latest, impact.likely, zone):
         return likely
-    return f"{likely} ({earliest}-{latest})"
+    return f"{likely} ({earliest} or later)" if _is_open(impact, now) else f"{likely} ({earliest}-{latest})"

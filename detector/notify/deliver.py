@@ -74,7 +74,7 @@ class Deliverer:
     # --- life -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Deliver until cancelled or drained."""
+        """Deliver until cancelled or drained; then the channels are closed."""
         self._running = True
         try:
             for channel in self._channels.values():
@@ -83,6 +83,7 @@ class Deliverer:
         finally:
             self._running = False
             await self._end(list(self._workers))
+            await _close(self._channels.values())
 
     async def drain(self, deadline: int) -> int:
         """Send what is due now, until nothing is or ``deadline`` (ms) has come; then stop. Returns how many channels
@@ -114,11 +115,7 @@ class Deliverer:
         gone = [name for name, channel in self._channels.items() if new.get(name) is not channel]
         old, self._channels = self._channels, new
         await self._end(gone)
-        for name in gone:
-            try:
-                await old[name].close()
-            except Exception:
-                log.exception("channel %s: closing failed", name)
+        await _close(old[name] for name in gone)
         for name, channel in new.items():
             if self._running and name not in self._workers:
                 self._start(channel)
@@ -243,6 +240,15 @@ class Deliverer:
 
     def _count(self, channel: str, result: str) -> None:
         self._telemetry.notifications.labels(channel, result).inc()
+
+
+async def _close(channels: Iterable[Channel]) -> None:
+    """One that fails to close does not keep the others open."""
+    for channel in channels:
+        try:
+            await channel.close()
+        except Exception:
+            log.exception("channel %s: closing failed", channel.name)
 
 
 def _longest(channel: Channel) -> int:

@@ -283,6 +283,8 @@ async def test_draining_sends_what_is_due_and_leaves_what_is_not() -> None:
         assert await h.deliverer.drain(NOW + 10_000) == 0
         assert len(ops.taken) == 19
         assert h.outbox.rows[20].state == "pending"
+        await settled()
+        assert ops.closed
 
 
 async def test_draining_ends_at_the_deadline_and_says_what_was_cut_off() -> None:

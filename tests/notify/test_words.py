@@ -79,6 +79,7 @@ def test_relative_times() -> None:
         (Impact(NOW + 150 * MINUTE, NOW + 180 * MINUTE, NOW + 250 * MINUTE), "in 3 h (2.5-4.2)"),
         (Impact(NOW - MINUTE, NOW + 40_000, NOW + 60_000), "in 40 s (0-60)"),
         (Impact(NOW + MINUTE * 5, NOW + MINUTE * 5, NOW + MINUTE * 5), "in 5 min"),
+        (Impact(NOW + 31 * MINUTE, NOW + 38 * MINUTE, NOW + 10**11), "in 38 min (31 or more)"),
         (Impact(NOW - 20 * MINUTE, NOW - MINUTE, NOW + 12 * MINUTE), "any moment, within 12 min"),
         (Impact(NOW - 20 * MINUTE, NOW - 9 * MINUTE, NOW - 5 * MINUTE), "overdue by 5 min"),
     ],
@@ -94,6 +95,7 @@ def test_intervals_stay_intervals(expected: Impact, said: str) -> None:
         (impact("11:00", "11:40", "12:05"), "11:40 (11:06-12:05)"),  # its beginning has passed
         (impact("10:00", "11:00", "12:05"), "by 12:05"),
         (impact("11:40", "11:40", "11:40"), "11:40"),
+        (Impact(at("11:25"), at("11:40"), NOW + 10**11), "11:40 (11:25 or later)"),
         (Impact(at("23:30"), at("23:50"), at("23:50") + 40 * MINUTE), "23:50 (23:30-19 Nov 00:30)"),
         (
             Impact(at("11:00") + 24 * HOUR, at("12:00") + 24 * HOUR, at("14:00") + 24 * HOUR),

@@ -88,6 +88,9 @@ def _fit(head: str, subject: str, rest: str, tail: str, told: Story) -> str:
     room = LENGTH - len(head) - len(rest) - len(tail) - 3
     subject = cut(subject, max(_LEAST, room))
     body = f"{subject} {rest}".lstrip()
+    if "WILL" in rest and " if this" not in rest:
+        # A promise needs its time before its reasons.
+        body, tail = f"{body} {tail}".rstrip(), ""
     ended = rest.startswith(("is over", "is resolved", "is closed", "is merged", "IS recovering"))
     room = LENGTH - len(head) - len(body) - len(tail) - 3
     if told.detail and not ended and room >= 8:

@@ -53,6 +53,7 @@ def leading(ticket: Ticket) -> Symptom | None:
 # --- a resource that runs out ---------------------------------------------------------------------------------------
 
 _RESOURCES = {"memory": "memory", "cpu": "CPU", "file-descriptors": "file descriptors", "connections": "connections"}
+_HERE = ("localhost", "127.0.0.1", "[::1]")
 _WHO = ("pod", "container", "database", "datname", "name", "instance")
 
 
@@ -61,7 +62,7 @@ def _capacity(ticket: Ticket, lead: Symptom, resource: str) -> Story:
     if resource == "disk":
         return _disk(lead, count)
     if resource == "queue":
-        queue = f"queue {_label(lead, 'queue', 'topic', 'name') or _who(ticket, lead)}".rstrip()
+        queue = f"queue {_label(lead, 'queue', 'topic', 'name') or plain(lead.metric, 60)}".rstrip()
         subject = queue if count < 2 else f"{count} queues ({queue.removeprefix('queue ')} first)"
         return Story(subject, "WILL be full", "IS full", queue)
     noun = _RESOURCES.get(resource) or plain(resource.replace("-", " "), 16) or "capacity"
@@ -91,9 +92,10 @@ def _who(ticket: Ticket, lead: Symptom) -> str:
 
 
 def _host(instance: str) -> str:
-    """An instance without the port of whoever exports its metrics."""
+    """An instance without the port of whoever exports its metrics; nothing for this machine, which says nothing."""
     host, colon, port = instance.rpartition(":")
-    return host if colon and port.isdigit() and host else instance
+    host = host if colon and port.isdigit() and host else instance
+    return "" if host in _HERE else host
 
 
 # --- a signal that goes wrong ---------------------------------------------------------------------------------------
@@ -105,7 +107,7 @@ _SIGNALS = {
     "latency": ("", "WILL be too slow", "IS too slow", "slowness"),
     "traffic": ("traffic", "WILL hurt users", "IS hurting users", "unusual traffic"),
     "saturation": ("", "WILL be saturated", "IS saturated", "saturation"),
-    "monitoring": ("monitoring", "WILL be blind", "IS blind", "gap in monitoring"),
+    "monitoring": ("monitoring", "IS blind", "IS blind", "gap in monitoring"),
     "security/data-breach": ("data breach", "WILL be investigated", "IS suspected", "suspected data breach"),
 }
 _KINDS = {"down": "availability", "absence": "availability", "silence": "availability", "errors": "errors",
