@@ -27,7 +27,7 @@ WINDOW = 300_000
 METRICS = 4
 WATCHES = 86_400_000
 ALARM = 5.0
-NEWS = 1.5  # times the most there has been
+NEWS = 2.0  # times the most there has been
 FORGETS = 14 * 86_400_000.0
 QUIET = 600_000
 

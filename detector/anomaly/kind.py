@@ -105,7 +105,7 @@ class Kinds:
 
     def unknown(self, ids: Rows) -> Rows:
         """Those of ``ids`` whose kind has not been set, ascending, once each."""
-        new: Rows = np.unique(ids[self.kind[ids] == UNKNOWN])
+        new: Rows = np.unique(ids[self.kind[ids] == UNKNOWN]).astype(np.int32)
         return new
 
     def derive(self, ids: Rows, at: Times, value: Values) -> tuple[Flags, Rows, Values]:
