@@ -1,0 +1,510 @@
+"""Cohorts: series that share their timestamps, kept time-major in small blocks of one pool.
+
+A cohort is a doubly linked list of blocks, oldest to newest. A block holds up to ``rows`` rows in ``rows * (width + 1)``
+cells of the pool: first the timestamps, then row after row the value bits of every column, :data:`ABSENT` where a
+series has no sample. Rows are in strict order of time over the whole list. So a ring grows lazily, sheds its oldest
+block, widens at its newest and takes a late row in its middle, all without moving more than one block.
+
+Everything is arrays in :class:`Ring`, so that one kernel serves all cohorts in one pass. Kernels never allocate pool
+or block numbers beyond what is there: they stop, say so, and are called again after :mod:`detector.series.store` has
+made room.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.nouns import Ids, Times
+from detector.series.compiled import compiled
+
+ABSENT = 0x7FF4000000000A11
+"""Bits of a cell without a sample: a NaN that no arithmetic makes; arriving as a value it is stored as the plain NaN."""
+PLAIN_NAN = 0x7FF8000000000001
+STALE_BITS = 0x7FF0000000000002
+NEVER = -(1 << 62)
+
+YOUNG_ROWS = 4
+FULL_ROWS = 16
+WIDEST = 256
+"""Columns of a cohort at most: a wider target is several cohorts."""
+CLASSES = 64
+"""Width classes: exact or even up to 64 columns, multiples of eight above."""
+MOST_CELLS = FULL_ROWS * (WIDEST + 1)
+BARE = 2 * CLASSES
+"""Free list of block numbers that own no cells."""
+
+CELLS_USED, BLOCKS_USED = 0, 1
+
+STORED, SAME, DUPLICATE, OUT_OF_ORDER, TOO_OLD, BAD_TIME, FUTURE, UNKNOWN = range(8)
+NO_ROOM = -1
+OLD = -2
+
+
+class Ring(NamedTuple):
+    """Pool, blocks, cohorts and series. Lengths: pool cells; blocks; cohorts; ids; 2 * CLASSES + 1; 2."""
+
+    cells: Times
+    offset: Times
+    width: Ids
+    rows: Ids
+    used: Ids
+    older: Ids
+    newer: Ids
+    oldest: Ids
+    newest: Ids
+    columns: Ids
+    span: Times
+    added_rows: Times
+    added_samples: Times
+    cohort: Ids
+    column: Ids
+    last: Times
+    free: Ids
+    counts: Times
+
+
+@compiled
+def width_class(width: int) -> int:
+    """Class of the narrowest block with room for ``width`` columns, 1 <= width <= WIDEST."""
+    if width <= 1:
+        return 0
+    if width <= 64:
+        return (width + 1) // 2
+    return 32 + (width - 64 + 7) // 8
+
+
+@compiled
+def class_width(k: int) -> int:
+    """Columns of a block of class ``k``."""
+    if k == 0:
+        return 1
+    if k <= 32:
+        return 2 * k
+    return 64 + 8 * (k - 32)
+
+
+@compiled
+def allocate(ring: Ring, rows: int, width: int) -> int:
+    """An empty, unlinked block; NO_ROOM when pool or block numbers do not suffice."""
+    k = width_class(width)
+    wide = class_width(k)
+    list_ = 2 * k + (rows == FULL_ROWS)
+    block = ring.free[list_]
+    if block >= 0:
+        ring.free[list_] = ring.newer[block]
+    else:
+        size = rows * (wide + 1)
+        if ring.counts[CELLS_USED] + size > len(ring.cells):
+            return NO_ROOM
+        block = ring.free[BARE]
+        if block >= 0:
+            ring.free[BARE] = ring.newer[block]
+        elif ring.counts[BLOCKS_USED] < len(ring.offset):
+            block = ring.counts[BLOCKS_USED]
+            ring.counts[BLOCKS_USED] += 1
+        else:
+            return NO_ROOM
+        ring.offset[block] = ring.counts[CELLS_USED]
+        ring.counts[CELLS_USED] += size
+        ring.width[block] = wide
+        ring.rows[block] = rows
+    ring.used[block] = 0
+    ring.older[block] = -1
+    ring.newer[block] = -1
+    return np.int64(block)
+
+
+@compiled
+def dispose(ring: Ring, cohort: int, block: int) -> None:
+    """Take ``block`` out of its cohort's list and make it free."""
+    before, after = ring.older[block], ring.newer[block]
+    if before >= 0:
+        ring.newer[before] = after
+    else:
+        ring.oldest[cohort] = after
+    if after >= 0:
+        ring.older[after] = before
+    else:
+        ring.newest[cohort] = before
+    list_ = 2 * width_class(ring.width[block]) + (ring.rows[block] == FULL_ROWS)
+    ring.used[block] = -1
+    ring.newer[block] = ring.free[list_]
+    ring.free[list_] = block
+
+
+@compiled
+def link_after(ring: Ring, cohort: int, block: int, before: int) -> None:
+    """Put an unlinked ``block`` behind ``before`` (-1: first of all)."""
+    after = ring.newer[before] if before >= 0 else ring.oldest[cohort]
+    ring.older[block] = before
+    ring.newer[block] = after
+    if before >= 0:
+        ring.newer[before] = block
+    else:
+        ring.oldest[cohort] = block
+    if after >= 0:
+        ring.older[after] = block
+    else:
+        ring.newest[cohort] = block
+
+
+@compiled
+def last_time(ring: Ring, block: int) -> int:
+    return ring.cells[ring.offset[block] + ring.used[block] - 1]
+
+
+@compiled
+def cell_of(ring: Ring, block: int, row: int, column: int) -> int:
+    """Index into the pool."""
+    return ring.offset[block] + ring.rows[block] + np.int64(row) * ring.width[block] + column
+
+
+@compiled
+def rows_up_to(ring: Ring, block: int, at: int) -> int:
+    """How many rows of ``block`` are at or before ``at``."""
+    base = ring.offset[block]
+    low, high = 0, np.int64(ring.used[block])
+    while low < high:
+        middle = (low + high) // 2
+        if ring.cells[base + middle] <= at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def shed(ring: Ring, cohort: int, horizon: int) -> None:
+    """Free the blocks that lie wholly before ``horizon``."""
+    block = ring.oldest[cohort]
+    while block >= 0 and last_time(ring, block) < horizon:
+        after = ring.newer[block]
+        dispose(ring, cohort, block)
+        block = after
+
+
+@compiled
+def copy_row(ring: Ring, source: int, row: int, target: int, to: int) -> None:
+    """Row with its time into another block at least as wide; further columns become absent."""
+    ring.cells[ring.offset[target] + to] = ring.cells[ring.offset[source] + row]
+    a, b = cell_of(ring, source, row, 0), cell_of(ring, target, to, 0)
+    for c in range(ring.width[source]):
+        ring.cells[b + c] = ring.cells[a + c]
+    for c in range(ring.width[source], ring.width[target]):
+        ring.cells[b + c] = ABSENT
+
+
+@compiled
+def blank_row(ring: Ring, block: int, row: int, at: int) -> None:
+    ring.cells[ring.offset[block] + row] = at
+    a = cell_of(ring, block, row, 0)
+    for c in range(ring.width[block]):
+        ring.cells[a + c] = ABSENT
+
+
+@compiled
+def widened(ring: Ring, cohort: int, block: int) -> int:
+    """A block with room for all of the cohort's columns in the place of ``block``; NO_ROOM, and nothing done, without room."""
+    # A quarter to spare, so that columns that trickle in do not copy the block each time.
+    want = min(WIDEST, max(ring.columns[cohort], ring.width[block] + ring.width[block] // 4))
+    wide = allocate(ring, ring.rows[block], want)
+    if wide == NO_ROOM:
+        return NO_ROOM
+    for row in range(ring.used[block]):
+        copy_row(ring, block, row, wide, row)
+    ring.used[wide] = ring.used[block]
+    link_after(ring, cohort, wide, block)
+    dispose(ring, cohort, block)
+    return wide
+
+
+@compiled
+def append_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
+    """A blank row behind all others: (block, row), or (NO_ROOM, 0)."""
+    block = np.int64(ring.newest[cohort])
+    if block < 0 or ring.used[block] == ring.rows[block] or ring.width[block] < ring.columns[cohort]:
+        shed(ring, cohort, at - ring.span[cohort])
+        block = np.int64(ring.newest[cohort])
+        if block >= 0 and ring.used[block] < ring.rows[block]:
+            block = widened(ring, cohort, block)
+            if block == NO_ROOM:
+                return NO_ROOM, 0
+        else:
+            fresh = allocate(ring, YOUNG_ROWS if block < 0 else FULL_ROWS, ring.columns[cohort])
+            if fresh == NO_ROOM:
+                return NO_ROOM, 0
+            link_after(ring, cohort, fresh, block)
+            block = fresh
+    row = np.int64(ring.used[block])
+    blank_row(ring, block, row, at)
+    ring.used[block] += 1
+    ring.added_rows[cohort] += 1
+    return block, row
+
+
+@compiled
+def insert_row(ring: Ring, cohort: int, block: int, row: int, at: int) -> tuple[int, int]:
+    """A blank row before row ``row`` of ``block``: (block, row), or (NO_ROOM, 0)."""
+    if ring.used[block] == ring.rows[block]:
+        half = np.int64(ring.rows[block]) // 2
+        fresh = allocate(ring, ring.rows[block], ring.width[block])
+        if fresh == NO_ROOM:
+            return NO_ROOM, 0
+        for i in range(half, ring.rows[block]):
+            copy_row(ring, block, i, fresh, i - half)
+        ring.used[fresh] = ring.rows[block] - half
+        ring.used[block] = half
+        link_after(ring, cohort, fresh, block)
+        if row > half:
+            block, row = fresh, row - half
+    for i in range(np.int64(ring.used[block]) - 1, row - 1, -1):
+        copy_row(ring, block, i, block, i + 1)
+    ring.used[block] += 1
+    blank_row(ring, block, row, at)
+    ring.added_rows[cohort] += 1
+    return block, row
+
+
+@compiled
+def find_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
+    """(block, row) of the row at ``at``; (-1, 0) where there is none."""
+    block = np.int64(ring.newest[cohort])
+    while block >= 0 and ring.cells[ring.offset[block]] > at:
+        block = np.int64(ring.older[block])
+    if block >= 0:
+        row = rows_up_to(ring, block, at) - 1
+        if row >= 0 and ring.cells[ring.offset[block] + row] == at:
+            return block, row
+    return -1, 0
+
+
+@compiled
+def row_for(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
+    """(block, row) of the row at ``at``, made where there is none; (NO_ROOM, 0), or (OLD, 0) beyond the ring's span."""
+    block = np.int64(ring.newest[cohort])
+    if block < 0:
+        return append_row(ring, cohort, at)
+    newest = last_time(ring, block)
+    if at == newest:
+        return block, np.int64(ring.used[block]) - 1
+    if at > newest:
+        return append_row(ring, cohort, at)
+    if at < newest - ring.span[cohort]:
+        return OLD, 0
+    while ring.cells[ring.offset[block]] > at and ring.older[block] >= 0:
+        block = np.int64(ring.older[block])
+    row = rows_up_to(ring, block, at)
+    if row > 0 and ring.cells[ring.offset[block] + row - 1] == at:
+        return block, row - 1
+    return insert_row(ring, cohort, block, row, at)
+
+
+@compiled
+def store_samples(
+    ring: Ring, series: Ids, at: Times, bits: Times, first: int, not_after: int, status: npt.NDArray[np.uint8]
+) -> int:
+    """Store samples ``first`` and on; ``status`` says what became of each. Returns how far it came without more room.
+
+    Every id is below ``len(ring.cohort)``; one without a cohort is UNKNOWN. Prometheus's rules: older than the series'
+    newest is out of order, the same time again is dropped when the bits are the same, else a duplicate.
+    """
+    for i in range(first, len(series)):
+        id, t, b = series[i], at[i], bits[i]
+        cohort = np.int64(ring.cohort[id])
+        if cohort < 0:
+            status[i] = UNKNOWN
+            continue
+        if t > not_after:
+            status[i] = FUTURE
+            continue
+        if b == ABSENT:
+            b = PLAIN_NAN
+        column = ring.column[id]
+        if t <= ring.last[id]:
+            status[i] = OUT_OF_ORDER
+            if t == ring.last[id]:
+                block, row = find_row(ring, cohort, t)
+                status[i] = DUPLICATE
+                if block >= 0 and column < ring.width[block] and ring.cells[cell_of(ring, block, row, column)] == b:
+                    status[i] = SAME
+            continue
+        block, row = row_for(ring, cohort, t)
+        if block == OLD:
+            status[i] = TOO_OLD
+            continue
+        if block >= 0 and column >= ring.width[block]:
+            block = widened(ring, cohort, block)
+        if block < 0:
+            return i
+        ring.cells[cell_of(ring, block, row, column)] = b
+        ring.last[id] = t
+        ring.added_samples[cohort] += 1
+        status[i] = STORED
+    return len(series)
+
+
+@compiled
+def newest_samples(ring: Ring, ids: Ids, at: int, lookback: int, times: Times, bits: Times) -> None:
+    """The newest sample of every id in (at - lookback, at]; time -1 and ABSENT where there is none or it is stale."""
+    for i in range(len(ids)):
+        times[i] = -1
+        bits[i] = ABSENT
+        cohort = ring.cohort[ids[i]]
+        if cohort < 0:
+            continue
+        column = ring.column[ids[i]]
+        block = np.int64(ring.newest[cohort])
+        found = False
+        while block >= 0 and not found:
+            if ring.cells[ring.offset[block]] <= at:
+                row = rows_up_to(ring, block, at) - 1
+                while row >= 0 and not found:
+                    t = ring.cells[ring.offset[block] + row]
+                    if t <= at - lookback:
+                        found = True
+                    elif column < ring.width[block]:
+                        b = ring.cells[cell_of(ring, block, row, column)]
+                        if b != ABSENT:
+                            found = True
+                            if b != STALE_BITS:
+                                times[i] = t
+                                bits[i] = b
+                    row -= 1
+            block = np.int64(ring.older[block])
+
+
+@compiled
+def first_block(ring: Ring, cohort: int, start: int) -> int:
+    """The oldest block with a row after ``start``, or -1."""
+    block = np.int64(ring.newest[cohort])
+    found = np.int64(-1)
+    while block >= 0 and last_time(ring, block) > start:
+        found = block
+        block = np.int64(ring.older[block])
+    return found
+
+
+@compiled
+def count_rows(ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks: Times) -> None:
+    """Upper bounds: ``first`` int64[n + 1] of how many rows in (start, end] every id's cohort has, summed; where they begin."""
+    known = np.int64(-1)
+    rows = np.int64(0)
+    begin = np.int64(-1)
+    first[0] = 0
+    for i in range(len(ids)):
+        cohort = np.int64(ring.cohort[ids[i]])
+        if cohort != known:
+            known, rows, begin = cohort, np.int64(0), np.int64(-1)
+            if cohort >= 0:
+                begin = first_block(ring, cohort, start)
+            block = begin
+            while block >= 0 and ring.cells[ring.offset[block]] <= end:
+                rows += rows_up_to(ring, block, end) - rows_up_to(ring, block, start)
+                block = np.int64(ring.newer[block])
+        blocks[i] = begin
+        first[i + 1] = first[i] + rows
+
+
+@compiled
+def gather(
+    ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks: Times, times: Times, bits: Times
+) -> int:
+    """Samples in (start, end] without stale markers, series after series; ``first`` becomes exact. Returns how many."""
+    n = np.int64(0)
+    for i in range(len(ids)):
+        first[i] = n
+        block = blocks[i]
+        column = np.int64(ring.column[ids[i]])
+        while block >= 0:
+            base = ring.offset[block]
+            if ring.cells[base] > end:
+                break
+            width = np.int64(ring.width[block])
+            if column < width:
+                low, high = np.int64(0), np.int64(ring.used[block])
+                if ring.cells[base] <= start:
+                    low = rows_up_to(ring, block, start)
+                if ring.cells[base + high - 1] > end:
+                    high = rows_up_to(ring, block, end)
+                cell = base + ring.rows[block] + low * width + column
+                for row in range(low, high):
+                    b = ring.cells[cell]
+                    # Written before it is known to count: the place is there, and the next sample takes it otherwise.
+                    times[n] = ring.cells[base + row]
+                    bits[n] = b
+                    n += np.int64(b != ABSENT and b != STALE_BITS)
+                    cell += width
+            block = np.int64(ring.newer[block])
+    first[len(ids)] = n
+    return n
+
+
+@compiled
+def move_columns(ring: Ring, source: int, target: int, old: Ids, new: Ids) -> None:
+    """Copy columns ``old`` of cohort ``source`` to columns ``new`` of the empty cohort ``target``; blank them in the source.
+
+    The caller has made room: an append cannot fail.
+    """
+    block = np.int64(ring.oldest[source])
+    while block >= 0:
+        for row in range(ring.used[block]):
+            to, at = np.int64(-1), np.int64(0)
+            for k in range(len(old)):
+                if old[k] >= ring.width[block]:
+                    continue
+                cell = cell_of(ring, block, row, old[k])
+                if ring.cells[cell] == ABSENT:
+                    continue
+                if to < 0:
+                    to, at = append_row(ring, target, ring.cells[ring.offset[block] + row])
+                    if to < 0:
+                        return
+                ring.cells[cell_of(ring, to, at, new[k])] = ring.cells[cell]
+                ring.cells[cell] = ABSENT
+        block = np.int64(ring.newer[block])
+
+
+@compiled
+def blank_columns(ring: Ring, cohort: int, columns: Ids) -> None:
+    block = np.int64(ring.oldest[cohort])
+    while block >= 0:
+        for k in range(len(columns)):
+            if columns[k] < ring.width[block]:
+                for row in range(ring.used[block]):
+                    ring.cells[cell_of(ring, block, row, columns[k])] = ABSENT
+        block = np.int64(ring.newer[block])
+
+
+@compiled
+def empty_cohort(ring: Ring, cohort: int) -> None:
+    """Free all of its blocks."""
+    while ring.oldest[cohort] >= 0:
+        dispose(ring, cohort, np.int64(ring.oldest[cohort]))
+
+
+@compiled
+def shed_all(ring: Ring, cohorts: Ids, now: int) -> None:
+    for cohort in cohorts:
+        shed(ring, cohort, now - ring.span[cohort])
+
+
+@compiled
+def pack_pool(ring: Ring, out: Times) -> int:
+    """Move the cells of every block in use to ``out``, close together; free blocks lose theirs. Cells used."""
+    at = np.int64(0)
+    ring.free[:] = -1
+    for block in range(ring.counts[BLOCKS_USED]):
+        if ring.used[block] < 0:
+            ring.newer[block] = ring.free[BARE]
+            ring.free[BARE] = block
+            continue
+        size = np.int64(ring.rows[block]) * (ring.width[block] + 1)
+        for i in range(size):
+            out[at + i] = ring.cells[ring.offset[block] + i]
+        ring.offset[block] = at
+        at += size
+    ring.counts[CELLS_USED] = at
+    return at
