@@ -132,7 +132,6 @@ def test_a_title_has_no_priority_service_or_time() -> None:
     assert title(filling()) == "disk /data WILL be full"
     assert title(ticket(errors(disruption=True), category="errors", **HURT)) == "IS failing: 5xx 12 % of requests"
     assert title(filling(title="Disk of the shop")) == "Disk of the shop"
-    assert title(filling(restricted=True)) == "Restricted"
     later = filling(impact=Impact(NOW + 9 * HOUR, NOW + 9 * HOUR, NOW + 9 * HOUR))
     assert title(later) == title(filling()), "a forecast that moves does not rename the ticket"
 

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from detector.clock import rfc3339
 from detector.notify.messages import incident, render, trial_message
 from detector.notify.messages.formats import link_target
-from detector.nouns import Evidence, Ticket
+from detector.nouns import Evidence, Ticket, TimelineEntry
 from tests.notify.test_headline import any_ticket
 from tests.notify.tickets import NOW, at, errors, filling, impact, notification, symptom, ticket
 
@@ -122,6 +122,11 @@ def test_facts_have_the_names_of_the_api() -> None:
     assert facts["title"] == "disk /data WILL be full"
     assert facts["symptoms"][0]["time_to_impact_seconds"] == (at("11:40") - NOW) // 1000
     assert facts["clocks"] == [{"name": "response", "due_at": rfc3339(NOW + 300_000), "state": "running"}]
+    assert "timeline" in facts
+    told = TimelineEntry(NOW, "anna", "noted", {"text": "looking"})
+    assert incident(about, [told])["timeline"] == [
+        {"at": rfc3339(NOW), "who": "anna", "what": "noted", "data": {"text": "looking"}}
+    ]
     odd = incident(ticket(symptom(value=float("nan"), score=float("inf"), lower=0.5)))
     assert odd["symptoms"][0]["value"] is None
     assert odd["symptoms"][0]["expected"] == {"lower": 0.5, "upper": None}

@@ -1,26 +1,22 @@
-"""An incident as JSON, for those who read with a program: the shape of the API, without timeline."""
+"""An incident as JSON, for those who read with a program: the names and shape that the API documents."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from detector.clock import rfc3339
 from detector.notify.messages.headline import title
-from detector.nouns import Symptom, Ticket
+from detector.nouns import Symptom, Ticket, TimelineEntry
 from detector.words import in_calendar
 
 
-def incident(ticket: Ticket) -> dict[str, Any]:
-    """The facts of ``ticket`` under the API's names; of a restricted one only that it exists and where it stands."""
-    if ticket.restricted:
-        return {
-            "key": ticket.key,
-            "kind": ticket.kind,
-            "state": ticket.state,
-            "restricted": True,
-            "title": "Restricted",
-        }
+def incident(ticket: Ticket, timeline: Sequence[TimelineEntry] = ()) -> dict[str, Any]:
+    """The facts of ``ticket`` under the API's names, times as RFC 3339, JSON throughout (no NaN).
+
+    Everything is in it: whether the reader may see a restricted ticket is the caller's to ask.
+    """
     impact = ticket.impact
     return {
         "key": ticket.key, "kind": ticket.kind, "phase": ticket.phase, "state": ticket.state, "source": ticket.source,
@@ -31,7 +27,7 @@ def incident(ticket: Ticket) -> dict[str, Any]:
         "priority": ticket.priority, "priority_reason": ticket.priority_reason,
         "impact": {"users": ticket.impact_users, "business": ticket.impact_business}, "urgency": ticket.urgency,
         "tier": ticket.tier, "team": ticket.team, "assignee": ticket.assignee, "waiting": ticket.waiting,
-        "restricted": False, "mode": ticket.mode,
+        "restricted": ticket.restricted, "mode": ticket.mode,
         "first_symptom_at": _time(ticket.first_symptom_at), "reported_at": _time(ticket.reported_at),
         "opened_at": _time(ticket.opened_at),
         "predicted_disruption_at": _time(impact.likely) if impact else None,
@@ -44,6 +40,7 @@ def incident(ticket: Ticket) -> dict[str, Any]:
         "affected": [{"service": a.service, "items": list(a.items), "how": a.how} for a in ticket.affected],
         "similar": [dict(s) for s in ticket.similar],
         "clocks": [{"name": c.name, "due_at": _time(c.due_at), "state": c.state} for c in ticket.clocks],
+        "timeline": [{"at": _time(e.at), "who": e.who, "what": e.what, "data": dict(e.data)} for e in timeline],
     }  # fmt: skip
 
 

@@ -31,9 +31,10 @@ def headline(ticket: Ticket, now: int, zone: tzinfo) -> str:
 
 
 def title(ticket: Ticket) -> str:
-    """The ticket in one line without priority, service and time, which a list shows in columns of their own."""
-    if ticket.restricted:
-        return "Restricted"
+    """The ticket in one line without priority, service and time, which a list shows in columns of their own.
+
+    For readers who may see the ticket: a restricted one is not hidden here.
+    """
     if ticket.title:
         return plain(ticket.title, LENGTH)
     told = story(ticket)

@@ -4,6 +4,7 @@ made at the same time, and a test can read it."""
 from __future__ import annotations
 
 from datetime import tzinfo
+from typing import Any
 
 from detector.notify.messages.facts import incident
 from detector.notify.messages.formats import Draft, as_html, as_markdown, as_text
@@ -35,7 +36,7 @@ def render(notification: Notification, now: int, external_url: str, zone: tzinfo
     )
     return Message(
         subject=subject,
-        title=title(ticket),
+        title="Restricted" if ticket.restricted else title(ticket),
         text=as_text(draft),
         html=as_html(draft),
         markdown=as_markdown(draft),
@@ -51,7 +52,7 @@ def render(notification: Notification, now: int, external_url: str, zone: tzinfo
         category="" if ticket.restricted else plain(ticket.category or "", 100),
         over=_is_over(ticket),
         thread=notification.thread,
-        facts=incident(ticket),
+        facts=_masked(ticket) if ticket.restricted else incident(ticket),
     )
 
 
@@ -65,6 +66,11 @@ def trial_message(channel: str, now: int, external_url: str) -> Message:
         subject, subject, as_text(draft), as_html(draft), as_markdown(draft), link, key, key, "test", "notify", "info",
         now, key="test", service="detector", category="monitoring", facts={"key": "test", "title": subject},
     )  # fmt: skip
+
+
+def _masked(ticket: Ticket) -> dict[str, Any]:
+    """Of a restricted ticket: that it exists and where it stands."""
+    return {"key": ticket.key, "kind": ticket.kind, "state": ticket.state, "restricted": True, "title": "Restricted"}
 
 
 def _is_over(ticket: Ticket) -> bool:
