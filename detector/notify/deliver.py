@@ -61,6 +61,7 @@ class Deliverer:
         self._zone = zone
         self._illustrate = illustrate
         self._sent = sent
+        self._failing: dict[str, tuple[int, str]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._running = False
@@ -70,6 +71,11 @@ class Deliverer:
     @property
     def channels(self) -> Mapping[str, Channel]:
         return dict(self._channels)
+
+    @property
+    def failing(self) -> Mapping[str, tuple[int, str]]:
+        """Channels whose last delivery failed: since when (ms), and the reason of the last failure."""
+        return dict(self._failing)
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -115,6 +121,7 @@ class Deliverer:
         gone = [name for name, channel in self._channels.items() if new.get(name) is not channel]
         old, self._channels = self._channels, new
         await self._end(gone)
+        self._failing = {name: state for name, state in self._failing.items() if name not in gone}
         await _close(old[name] for name in gone)
         for name, channel in new.items():
             if self._running and name not in self._workers:
@@ -195,6 +202,7 @@ class Deliverer:
             log.exception("channel %s: %s: a defect", channel.name, notification.idempotency_key)
             return self._failed(channel, notification, Unavailable("crashed"))
         self._count(channel.name, "sent")
+        self._failing.pop(channel.name, None)
         now = self._clock.now()
         self._telemetry.notification_latency.observe(max(0, now - notification.created_at) / 1000)
         if self._sent is not None:
@@ -229,6 +237,8 @@ class Deliverer:
         else:
             outcome = Dead(failure.reason)
         self._failures.labels(channel.name, failure.reason if failure.reason in REASONS else "crashed").inc()
+        since, _ = self._failing.get(channel.name, (self._clock.now(), ""))
+        self._failing[channel.name] = (since, failure.reason)
         if isinstance(outcome, Retry):
             self._count(channel.name, "retried")
             level, then = logging.WARNING, f"again in {(outcome.at - self._clock.now()) // 1000} s"

@@ -10,12 +10,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import aiohttp
 from pydantic import Field, SecretStr, model_validator
 
 from detector.clock import Clock, every
 from detector.notify.channels.channel import DeliveryError, exactly_one, http_url, secret
-from detector.notify.channels.http import judge, request
+from detector.notify.channels.http import Session, judge, request
 from detector.options import Duration, Options, ms
 from detector.telemetry import Telemetry
 
@@ -45,12 +44,7 @@ class Heartbeat:
     """``run`` until cancelled. ``detector_heartbeats_total{result}``: sent | failed | withheld."""
 
     def __init__(
-        self,
-        options: HeartbeatOptions,
-        healthy: Healthy,
-        session: aiohttp.ClientSession,
-        clock: Clock,
-        telemetry: Telemetry,
+        self, options: HeartbeatOptions, healthy: Healthy, session: Session, clock: Clock, telemetry: Telemetry
     ) -> None:
         self._url = http_url(secret("heartbeat", "url", options.url, options.url_file))
         self._options = options

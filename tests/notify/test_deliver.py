@@ -143,6 +143,7 @@ async def test_a_stuck_channel_delays_no_other() -> None:
 async def test_a_failed_delivery_is_tried_again_as_planned_under_the_same_name() -> None:
     ops = Scripted("ops", [Unavailable("unreachable"), Unavailable("timeout")])
     async with house(ops, owed=[owed()]) as h:
+        assert h.deliverer.failing == {"ops": (NOW, "unreachable")}
         first = h.outbox.rows[1].due - NOW
         assert 5 * SECOND <= first <= 6 * SECOND
         await h.move(first - 1)
@@ -153,6 +154,7 @@ async def test_a_failed_delivery_is_tried_again_as_planned_under_the_same_name()
         assert 300 * SECOND <= second <= 360 * SECOND
         await h.move(second)
         assert ops.tried == ["INC-1/ops/1"] * 3
+        assert h.deliverer.failing == {}
         assert h.outbox.rows[1].state == "sent"
         assert h.value("detector_notifications_total", channel="ops", result="retried") == 2
         assert h.value("detector_notification_failures_total", channel="ops", reason="timeout") == 1

@@ -10,6 +10,9 @@ import aiohttp
 
 from detector.notify.channels.channel import Refused, Unavailable
 
+Session = aiohttp.ClientSession
+"""For those outside this package, which is the only place of the room that knows the client."""
+
 _ANSWER_BYTES = 64 * 1024
 _LONGEST_WAIT = 86_400
 
