@@ -37,7 +37,7 @@ class MemoryOutbox:
                 claimed = row.notification
                 row.claimed_until = now + lease_ms
                 row.notification = replace(claimed, attempts=claimed.attempts + 1)
-                return claimed
+                return replace(claimed, thread=self._receipt(claimed.dedup_key))
         return None
 
     async def settle(self, id: int, outcome: Outcome, now: int) -> None:
@@ -63,6 +63,10 @@ class MemoryOutbox:
             if row.notification.channel == channel and row.state == "pending":
                 firsts.setdefault(row.notification.dedup_key, row)
         return list(firsts.values())
+
+    def _receipt(self, thread: str) -> str:
+        sent = (row for row in self.rows.values() if row.notification.dedup_key == thread and row.state == "sent")
+        return next((row.receipt for row in sent), "")
 
     def _fail(self) -> None:
         if self.failures:
