@@ -1,4 +1,4 @@
-"""What the deliverer relies on in an outbox, as one battery: subclass it and give it an outbox with notifications owed."""
+"""What the deliverer relies on in an outbox, as one battery: subclass it and give it an outbox and a way to owe."""
 
 from __future__ import annotations
 
