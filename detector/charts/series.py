@@ -208,6 +208,15 @@ def _ends(
     return (low if from_zero else low - margin, high + margin), from_zero
 
 
+def tick_labels(ticks: tuple[float, ...], word: str) -> list[str]:
+    """Ticks with as many decimals as their step needs, no fewer: 70.5, 70.75, 71.00 is not 70.5, 70.8, 71."""
+    step = ticks[1] - ticks[0] if len(ticks) > 1 else 1.0
+    decimals = 0
+    while decimals < 9 and abs(step * 10**decimals - round(step * 10**decimals)) > 1e-6 * step * 10**decimals:
+        decimals += 1
+    return [f"{tick + 0.0:,.{decimals}f} {word}".rstrip() for tick in ticks]
+
+
 def nice_ticks(low: float, high: float, wanted: int = 4) -> tuple[float, ...]:
     """About ``wanted`` round numbers between ``low`` and ``high``."""
     span = high - low

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from typing import Any, Literal
 
-from detector.charts.series import Prepared, prepare, unit
+from detector.charts.series import Prepared, prepare, tick_labels, unit
 from detector.nouns import Symptom
 from detector.words import between, clock, cut, moment, plain, quantity
 
@@ -100,6 +100,9 @@ def _title(symptom: Symptom, prepared: Prepared | None, now: int, zone: tzinfo, 
         label = prepared.scale.label
         said = f"{label(prepared.history[-1][1])}, {label(low)} to {label(high)} expected"
         colour = tokens.disrupting if symptom.disruption else tokens.forecast
+    elif prepared.limit is not None:
+        said = f"{prepared.scale.label(prepared.history[-1][1])}, limit {prepared.scale.label(prepared.limit)}"
+        colour = tokens.disrupting if symptom.disruption else tokens.muted
     note = "" if prepared.from_zero else "axis not from 0"
     lines = [line for line in (cut(said, width // 7), note) if line]
     return title | {"subtitle": lines, "subtitleColor": colour} if lines else title
@@ -136,7 +139,7 @@ class _Canvas:
         days = high - low > 36 * 3_600_000
         form = "%d %b" if days else "%H:%M" if high - low > 8 * 60_000 else "%H:%M:%S"
         ticks = self.data.ticks
-        labels = [self.data.scale.label(tick) for tick in ticks]
+        labels = tick_labels(ticks, self.data.scale.word)
         return {
             "x": {
                 "type": "temporal",
@@ -305,10 +308,13 @@ _RATES = ((180_000, 1000, "a second"), (10_800_000, 60_000, "a minute"), (259_20
 
 def _movement(data: Prepared, symptom: Symptom, now: int, zone: tzinfo) -> str:
     """``falls 1.1 MiB a minute since 08:50``, from the symptom's first sample to the newest; or ``is level``."""
-    since = [point for point in data.history if point[0] >= symptom.first_at]
-    (start, first), (end, last) = (since or data.history)[0], data.history[-1]
-    values = [value for _, value in data.history]
-    if end <= start or abs(last - first) <= 0.02 * (max(values) - min(values) or 1.0):
+    since = [point for point in data.history if point[0] >= symptom.first_at] or list(data.history)
+    (start, first), (end, last) = since[0], since[-1]
+    values = [value for _, value in since]
+    few = max(1, len(values) // 10)
+    moved = abs(sum(values[-few:]) - sum(values[:few])) / few
+    # Noise moves from sample to sample as well: it has gone somewhere when its ends are apart.
+    if end <= start or moved <= 0.2 * (max(values) - min(values)) or moved == 0:
         return "is level"
     length, per = next(((ms, per) for below, ms, per in _RATES if end - start < below), (86_400_000, "a day"))
     rate = abs(last - first) / data.scale.factor / (end - start) * length

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.charts.series import nice_ticks, prepare, scale_for, thinned
+from detector.charts.series import nice_ticks, prepare, scale_for, thinned, tick_labels
 from detector.charts.specs import TOKENS, Spec, alt_text, symptom_spec, telling
 from detector.nouns import Evidence, Impact, Symptom
 
@@ -132,6 +132,8 @@ def test_the_alt_text_says_in_one_sentence_what_is_shown() -> None:
         "at this rate nothing is left at 11:36 (11:31-11:43)"
     )
     assert alt_text(outside(), NOW).endswith("is 1 s at 11:06, where 200 ms to 500 ms is expected")
+    noise = Evidence(tuple(range(NOW - 60 * MINUTE, NOW, MINUTE)), (70.0, 71.0, 70.5) * 20, unit="celsius")
+    assert " is level and is 70.5 °C" in alt_text(symptom(evidence=noise), NOW)
     assert alt_text(symptom(), NOW).endswith("no samples were kept")
 
 
@@ -166,6 +168,12 @@ def test_ticks_are_few_round_and_inside(low: float, span: float) -> None:
     assert len(ticks) <= 21
     tolerance = span * 1e-6 + abs(low) * 1e-9
     assert all(low - tolerance <= tick <= high + tolerance for tick in ticks)
+
+
+def test_tick_labels_do_not_round_what_their_step_needs() -> None:
+    assert tick_labels((70.5, 70.75, 71.0), "°C") == ["70.50 °C", "70.75 °C", "71.00 °C"]
+    assert tick_labels((0.0, 500.0, 1000.0), "") == ["0", "500", "1,000"]
+    assert tick_labels((-0.5, -0.0, 0.5), "s") == ["-0.5 s", "0.0 s", "0.5 s"]
 
 
 @pytest.mark.parametrize(
