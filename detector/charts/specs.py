@@ -311,7 +311,7 @@ def _movement(data: Prepared, symptom: Symptom, now: int, zone: tzinfo) -> str:
     since = [point for point in data.history if point[0] >= symptom.first_at] or list(data.history)
     (start, first), (end, last) = since[0], since[-1]
     values = [value for _, value in since]
-    few = max(1, len(values) // 10)
+    few = max(1, len(values) // 5)
     moved = abs(sum(values[-few:]) - sum(values[:few])) / few
     # Noise moves from sample to sample as well: it has gone somewhere when its ends are apart.
     if end <= start or moved <= 0.2 * (max(values) - min(values)) or moved == 0:
