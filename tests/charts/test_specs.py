@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detector.charts.series import nice_ticks, prepare, scale_for, thinned, tick_labels
@@ -161,6 +161,7 @@ def test_thinning_loses_no_extreme() -> None:
     assert kept == sorted(kept)
 
 
+@settings(deadline=None)
 @given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12))
 def test_ticks_are_few_round_and_inside(low: float, span: float) -> None:
     high = low + span
@@ -210,7 +211,7 @@ def hostile_symptoms(draw: st.DrawFn) -> Symptom:
     )  # fmt: skip
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(hostile_symptoms(), hostile_times)
 def test_no_evidence_breaks_the_specification(found: Symptom, now: int) -> None:
     spec = symptom_spec(found, now, "dark", zone=UTC)

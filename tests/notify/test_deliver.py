@@ -10,7 +10,7 @@ from datetime import UTC
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -340,6 +340,7 @@ async def test_each_delivery_is_told() -> None:
 # -----------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(0, 5), st.none() | st.integers(0, 10**12))
 def test_the_plan_is_the_same_however_often_it_is_made(identity: str, attempts: int, wait: int | None) -> None:
     schedule = (1000, 2000, 4000)

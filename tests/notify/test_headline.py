@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detector.notify.messages import headline, title
@@ -202,7 +202,7 @@ def any_ticket(draw: st.DrawFn) -> Ticket:
     return replace(ticket(*found), impact=expected, **changes)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(any_ticket(), times)
 def test_no_ticket_breaks_the_first_line(about: Ticket, now: int) -> None:
     said = headline(about, now, UTC)

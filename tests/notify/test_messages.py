@@ -8,7 +8,7 @@ from datetime import UTC
 from html.parser import HTMLParser
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -166,7 +166,7 @@ class _Tags(HTMLParser):
         self.words += data
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(any_ticket(), st.sampled_from([URL, ""]))
 def test_no_ticket_breaks_a_message_in_any_format(about: Ticket, external: str) -> None:
     message = render(notification(about, event="worse", reason="<b>@here</b>"), NOW, external, UTC)

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector import nouns
@@ -98,6 +98,7 @@ NAMES = [
 ]
 
 
+@settings(deadline=None)
 @given(st.sampled_from([*_WORDINGS, "odd", ""]), st.dictionaries(st.sampled_from(NAMES), anything))
 def test_no_data_breaks_a_sentence(what: str, data: dict[str, Any]) -> None:
     text = said(what, **data)

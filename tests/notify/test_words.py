@@ -7,7 +7,7 @@ from datetime import UTC
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector import words
@@ -118,6 +118,7 @@ def test_times_are_the_readers_and_survive_a_change_of_the_clocks() -> None:
     assert words.clock(at("23:30"), NOW, BERLIN) == "19 Nov 00:30"
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**20), 10**20), st.integers(0, 10**14))
 def test_no_time_is_too_far(when: int, now: int) -> None:
     assert words.clock(when, now, BERLIN)
@@ -150,6 +151,7 @@ def test_piles_of_marks_are_flattened() -> None:
     assert words.plain("a" + "\u0301" * 500 + "b") == "a" + "\u0301" * 4 + "b"
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(1, 60))
 def test_plain_text_is_one_line_within_its_limit(text: str, limit: int) -> None:
     said = words.plain(text, limit)
