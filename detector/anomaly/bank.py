@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from detector.anomaly import legs, trend
+from detector.anomaly.base import Scores, taller
 from detector.anomaly.corroborate import FLOOR, Corroboration, Event
 from detector.anomaly.exhaustion import packed, unpacked
 from detector.anomaly.forecast import Caution, Forecaster
@@ -34,6 +35,8 @@ STATE_VERSION = 1
 SIGNALS = 6
 DISTANT = 6.0
 """Mahalanobis distance from which a service's golden signals count as an event."""
+MATURE = 400
+"""Values behind a series' calibration before its scores count as events: a younger tail is not known well enough."""
 WAITING = 4_000_000
 """Samples that may wait for event time; more are stepped early: a sender in the future must not fill the memory."""
 EXPORTED = 300_000
@@ -63,7 +66,9 @@ class Bank:
         self._frozen = np.zeros(0, np.bool_)
         self._freezes: dict[LabelSet, int] = {}
         self._service: dict[int, str] = {}
-        self._seen: dict[int, tuple[int, float]] = {}
+        self._noted = np.zeros(0, np.float32)
+        self._noted_at = np.zeros(0, np.int64)
+        self._shown: dict[int, Mapping[str, str]] = {}
         self._groups: dict[str, GroupModel] = {}
         self._corroboration = Corroboration()
         self._events: list[Event] = []
@@ -104,10 +109,11 @@ class Bank:
         self._views.reset(self._kinds.forget(ids))
         known = ids[ids < len(self._frozen)]
         self._frozen[known] = False
+        self._noted[known] = 0.0
         gone = ids.tolist()
         for id in gone:
             self._service.pop(id, None)
-            self._seen.pop(id, None)
+            self._shown.pop(id, None)
         self._events = [event for event in self._events if event.series not in set(gone)]
         self._ended += self._limited.forget(gone, self._upto)
         self._golden.forget(ids)
@@ -151,14 +157,20 @@ class Bank:
         learn = ~self._frozen[ids] if self._freezes else np.ones(len(ids), np.bool_)
         scores = self._views.step(rows, at, x, learn)
         high = np.flatnonzero(scores >= min(FLOOR, self._options.export_floor))
-        for i in high.tolist():
-            id, score = int(ids[i]), float(scores[i])
-            known = self._seen.get(id)
-            if known is None or score >= known[1] or int(at[i]) - known[0] > EXPORTED:
-                self._seen[id] = (int(at[i]), score)
-            if score >= FLOOR:
-                labels = self._store.index.labels_of(id)
-                self._events.append(Event(self._named(id, labels), labels["__name__"], id, int(at[i]), score))
+        high = high[self._views.seen(rows[high]) >= MATURE]
+        if len(high):
+            self._note(ids[high], at[high], scores[high])
+
+    def _note(self, ids: Ids, at: Times, scores: Scores) -> None:
+        """Keep high scores for export, and those over the floor as events."""
+        stale = self._noted_at[ids] <= at - EXPORTED
+        better = stale | (scores >= self._noted[ids])
+        self._noted[ids[better]], self._noted_at[ids[better]] = scores[better], at[better]
+        for i in np.flatnonzero(scores >= FLOOR).tolist():
+            id = int(ids[i])
+            labels = self._store.index.labels_of(id)
+            event = Event(self._named(id, labels), labels["__name__"], id, int(at[i]), float(scores[i]))
+            self._events.append(event)
 
     def _named(self, id: int, labels: Mapping[str, str]) -> str:
         service = self._service.get(id)
@@ -170,21 +182,29 @@ class Bank:
         top = int(ids.max()) + 1
         if top > len(self._kinds.kind):
             self._kinds.grow(top)
-            frozen = np.zeros(len(self._kinds.kind), np.bool_)
-            frozen[: len(self._frozen)] = self._frozen
-            self._frozen = frozen
+            self._fit()
         new = self._kinds.unknown(ids)
         if not len(new):
             return
-        codes, place = np.unique(self._store.index.label_column(new, "__name__"), return_inverse=True)
-        names = [self._store.index.string(int(code)) for code in codes]
-        self._kinds.kind[new] = np.array([kind_of(name, "", self._ignore) for name in names], np.uint8)[place]
+        index = self._store.index
+        codes, one, place = np.unique(index.label_column(new, "__name__"), return_index=True, return_inverse=True)
+        names = [index.string(int(code)) for code in codes]
+        types = [index.type_of(int(new[i])) for i in one]
+        kinds = [kind_of(name, type, self._ignore) for name, type in zip(names, types, strict=True)]
+        self._kinds.kind[new] = np.array(kinds, np.uint8)[place]
         self._limited.births(names)
         self._golden.births(names)
         if self._latency is not None:
             self._latency.births(names)
         if self._freezes:
             self._refreeze()
+
+    def _fit(self) -> None:
+        """Room for what is kept by id."""
+        size = len(self._kinds.kind)
+        self._frozen = taller(self._frozen, size)
+        self._noted = taller(self._noted, size)
+        self._noted_at = taller(self._noted_at, size)
 
     # --- evaluation -------------------------------------------------------------------------------------------------
 
@@ -218,12 +238,13 @@ class Bank:
 
     def _export(self, upto: int) -> tuple[tuple[Mapping[str, str], float], ...]:
         """The highest scores over the export floor that are still fresh, highest first."""
-        floor = self._options.export_floor
-        for id in [id for id, (at, _) in self._seen.items() if at <= upto - EXPORTED]:
-            del self._seen[id]
-        top = sorted((-score, id) for id, (_, score) in self._seen.items() if score >= floor)
-        index = self._store.index
-        return tuple((index.labels_of(id), -score) for score, id in top[: self._options.export_limit])
+        size = min(len(self._noted), len(self._kinds.kind))
+        fresh = (self._noted[:size] >= self._options.export_floor) & (self._noted_at[:size] > upto - EXPORTED)
+        ids = np.flatnonzero(fresh & (self._noted[:size] > 0))
+        ids = ids[np.argsort(-self._noted[ids], kind="stable")][: self._options.export_limit]
+        index, shown = self._store.index, self._shown
+        self._shown = {id: shown[id] if id in shown else index.labels_of(id) for id in ids.tolist()}
+        return tuple((labels, round(float(self._noted[id]), 3)) for id, labels in self._shown.items())
 
     # --- the desk's word, reload, state -----------------------------------------------------------------------------
 
@@ -277,7 +298,10 @@ class Bank:
 
     def bytes(self) -> dict[str, int]:
         """Memory of the arrays by part."""
-        return {"kinds": self._kinds.bytes(), "views": self._views.bytes(), "legs": self._limited.bytes()}
+        marks = self._noted.nbytes + self._noted_at.nbytes + self._frozen.nbytes
+        return {
+            "kinds": self._kinds.bytes(), "views": self._views.bytes(), "legs": self._limited.bytes(), "marks": marks,
+        }  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Nested dictionaries of named arrays and JSON-able values; with :meth:`restore` as if nothing had happened."""
@@ -294,7 +318,7 @@ class Bank:
             "golden": self._golden.state(),
             "groups": {service: model.past() for service, model in self._groups.items()},
             "corroboration": self._corroboration.state(),
-            "seen": [[id, at, score] for id, (at, score) in self._seen.items()],
+            "noted": {"score": self._noted, "at": self._noted_at},
             "events": [asdict(event) for event in self._events],
             "ended": [packed(symptom) for symptom in self._ended],
             "freezes": [[[list(pair) for pair in labels], count] for labels, count in self._freezes.items()],
@@ -308,7 +332,7 @@ class Bank:
         self._kinds.restore(state["kinds"])
         self._views.restore(state["views"])
         self._capacity = self._kinds.rows
-        self._frozen = np.zeros(len(self._kinds.kind), np.bool_)
+        self._frozen = np.zeros(0, np.bool_)
         waiting = state["waiting"]
         self.feed(waiting["ids"], waiting["at"], waiting["value"])
         self._golden.restore(state["golden"])
@@ -318,10 +342,12 @@ class Bank:
         self._rebirth()
         self._groups = {service: GroupModel(past) for service, past in state["groups"].items()}
         self._corroboration.restore(state["corroboration"])
-        self._seen = {int(id): (int(at), float(score)) for id, at, score in state["seen"]}
+        self._noted = np.array(state["noted"]["score"], np.float32)
+        self._noted_at = np.array(state["noted"]["at"], np.int64)
         self._events = [Event(**event) for event in state["events"]]
         self._ended = [unpacked(symptom) for symptom in state["ended"]]
         self._freezes = {tuple((n, v) for n, v in labels): int(count) for labels, count in state["freezes"]}
+        self._fit()
         self._refreeze()
 
 

@@ -114,6 +114,11 @@ class Tail:
         _step(rows, z, self._power, learn, self._tail, out)
         return out
 
+    def seen(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """How many values each row has been given."""
+        seen: npt.NDArray[np.float32] = self._tail[rows, SEEN]
+        return seen
+
     def state(self) -> State:
         return {"tail": self._tail}
 

@@ -105,7 +105,7 @@ class Kinds:
 
     def unknown(self, ids: Rows) -> Rows:
         """Those of ``ids`` whose kind has not been set, ascending, once each."""
-        new: Rows = np.unique(ids[self.kind[ids] == UNKNOWN]).astype(np.int32)
+        new: Rows = np.unique(ids[self.kind[ids] == UNKNOWN])
         return new
 
     def derive(self, ids: Rows, at: Times, value: Values) -> tuple[Flags, Rows, Values]:
@@ -130,8 +130,8 @@ class Kinds:
     def forget(self, ids: Rows) -> Rows:
         """These series are gone; returns the model rows that are free again."""
         ids = ids[ids < len(self.kind)]
-        rows = self.row[ids]
-        rows = rows[rows != NO_ROW]
+        held = self.row[ids]
+        rows: Rows = held[held != NO_ROW]
         self.kind[ids] = UNKNOWN
         self.row[ids] = NO_ROW
         self._last_at[ids] = NEVER

@@ -79,7 +79,7 @@ class StoreSource:
             mine, sums = window.at[first[i] : first[i + 1]], window.value[first[i] : first[i + 1]]
             if counts[i] > 1:
                 mine, place = np.unique(mine, return_inverse=True)
-                sums = np.bincount(place, weights=np.nan_to_num(sums), minlength=len(mine))
+                sums = np.asarray(np.bincount(place, weights=np.nan_to_num(sums), minlength=len(mine)), np.float64)
             at.append(mine)
             value.append(sums)
             sizes.append(len(mine))

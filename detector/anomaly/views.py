@@ -50,6 +50,10 @@ class Views:
             views[k] = self._tails[name].step(rows, model.step(rows, at, x, learn), learn)
         return self._final.step(rows, self._combination.step(rows, x, views, learn), learn)
 
+    def seen(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """How many scored values the last calibration of each row rests on."""
+        return self._final.seen(rows)
+
     def bytes(self) -> int:
         """Memory of all state."""
         return sum(array.nbytes for array in self.state().values())
