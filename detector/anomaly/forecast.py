@@ -127,7 +127,9 @@ class Forecaster:
         base, top, last = s[:, legs.BASE], s[:, legs.TOP], s[:, legs.LAST]
         height, head = top - base, 1.0 - base
         calm, length = s[:, legs.BASE_SEEN], s[:, legs.SEEN] - s[:, legs.BASE_SEEN]
-        cold = calm < np.maximum(trend.LEAST, length / 3)
+        # Quiet that was itself a part of the rise was none.
+        steep = (base - s[:, legs.FIRST] > 0.25 * height) & (calm < 4 * length)
+        cold = (calm < np.maximum(trend.LEAST, length / 3)) | steep
         way = np.where(calm >= length, 1.0, SHORT_CALM) * self._caution.way
         far = np.where(cold, last > COLD_SHARE, height >= way * head)
         before = legs.recovered(s, upto)

@@ -3,7 +3,7 @@
 A zigzag over the used share f (0 empty, 1 exhausted): a rise (*leg*) ends when f has fallen back by a quarter of its
 height. What ended without help and short of the limit was harmless, so its top is remembered: a log that is rotated at
 70 % every two hours, a daily wave, a batch job or a restart has been *there* before. Only what goes beyond is news.
-O(1) a sample and 96 bytes a resource, whatever the ring holds.
+O(1) a sample and 112 bytes a resource, whatever the ring holds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from detector.series.compiled import compiled
 Legs = npt.NDArray[np.float64]
 
 (BASE, BASE_AT, BASE_SEEN, TOP, TOP_AT, RISING, RECOVERED, RECOVERED_AT, SEEN, LAST_AT, LAST,
- INTERVAL) = range(12)  # fmt: skip
-WIDTH = 12
+ INTERVAL, JITTER, FIRST) = range(14)  # fmt: skip
+WIDTH = 14
+"""Shares and times (ms) of the current leg's foot and top, counts of samples at them; the remembered top; the usual
+distance of samples (ms) and of their values; the first value that was seen."""
 
 BACK = 0.25  # of a leg's height: fallen back so far, the leg is over
 NOISE = 0.01  # of the capacity: nothing smaller is a leg
+SHAKES = 4.0  # times the usual change from sample to sample: so far, it is only noise
 FOOT = 0.1  # of a leg's height: so low, the leg has not left its base yet
 EXHAUSTED = 0.97
 FORGETS = 7 * 86_400_000.0
@@ -51,22 +54,26 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
                 # The usual distance of samples: gaps hardly count.
                 gap = t - s[LAST_AT]
                 s[INTERVAL] = gap if s[SEEN] == 1 else s[INTERVAL] + 0.1 * (min(gap, 3.0 * s[INTERVAL]) - s[INTERVAL])
+                change = abs(f - s[LAST])
+                s[JITTER] += 0.05 * (min(change, 3.0 * s[JITTER] + 0.1 * NOISE) - s[JITTER])
             s[LAST_AT] = t
             s[LAST] = f
             s[SEEN] += 1
+            noise = max(NOISE, SHAKES * s[JITTER])
             if s[SEEN] == 1:
+                s[FIRST] = f
                 s[BASE], s[BASE_AT], s[BASE_SEEN], s[TOP], s[TOP_AT], s[RISING] = f, t, 1, f, t, 1
                 continue
             if s[RISING] > 0:
                 if f > s[TOP]:
                     s[TOP], s[TOP_AT] = f, t
                 height = s[TOP] - s[BASE]
-                if f < s[BASE] or f - s[BASE] <= max(NOISE, FOOT * height):
+                if f < s[BASE] or f - s[BASE] <= max(noise, FOOT * height):
                     # Still at the foot: the leg begins when it leaves.
                     s[BASE] = min(s[BASE], f)
                     s[BASE_AT], s[BASE_SEEN] = t, s[SEEN]
-                if s[TOP] - f > max(BACK * height, NOISE):
-                    if height > 2 * NOISE and not ours[i] and s[TOP] < EXHAUSTED:
+                if s[TOP] - f > max(BACK * height, noise):
+                    if height > 2 * noise and not ours[i] and s[TOP] < EXHAUSTED:
                         kept = s[RECOVERED] * np.exp(-(t - s[RECOVERED_AT]) / FORGETS)
                         s[RECOVERED] = max(s[TOP], kept)
                         s[RECOVERED_AT] = t
@@ -75,7 +82,7 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
                     s[BASE], s[BASE_AT], s[BASE_SEEN] = f, t, s[SEEN]
             else:
                 fallen = s[TOP] - s[BASE]
-                if f <= s[BASE] + max(NOISE, FOOT * fallen):
+                if f <= s[BASE] + max(noise, FOOT * fallen):
                     s[BASE] = min(s[BASE], f)
                     s[BASE_AT], s[BASE_SEEN] = t, s[SEEN]
                 else:
