@@ -1,0 +1,132 @@
+"""The tickets that a decision has to look at, found by symptom, by subject and by service; changed by folding.
+
+A *subject* is what a symptom is about, whenever: detector, name and labels. A flapping alert is one subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import replace
+
+from detector.nouns import Change, Symptom, Ticket
+
+Fold = Callable[[Ticket | None, Change], Ticket]
+"""``fold(ticket, change)``: the ticket after the change; None before it was opened."""
+
+OPEN = frozenset({"logged", "triaged", "diagnosing", "waiting", "reopened"})
+
+
+def subject(symptom: Symptom) -> Hashable:
+    """What the symptom is about, without its onset."""
+    return symptom.detector, symptom.kind, symptom.name, symptom.metric, frozenset(symptom.labels.items())
+
+
+class Board:
+    """Open tickets, and those that ended recently enough to be reopened. One writer.
+
+    Decisions are made on a :meth:`trial`, which sees its own changes and leaves the board as it is; what was committed
+    is put on the board with :meth:`put`.
+    """
+
+    def __init__(self, tickets: Iterable[Ticket] = ()) -> None:
+        self.tickets: dict[str, Ticket] = {}
+        self._symptoms: dict[str, str] = {}
+        self._subjects: dict[Hashable, str] = {}
+        self._services: dict[str, dict[str, None]] = {}
+        for ticket in tickets:
+            self.put(ticket)
+
+    def put(self, ticket: Ticket) -> None:
+        """The ticket as it is now; a merged one leaves the board."""
+        old = self.tickets.get(ticket.key)
+        if ticket.state == "merged":
+            self.drop(ticket.key)
+            return
+        self.tickets[ticket.key] = ticket
+        self._services.setdefault(ticket.service, {})[ticket.key] = None
+        # Symptoms are only ever appended or replaced in their place: what is new stands at the end.
+        for symptom in ticket.symptoms[len(old.symptoms) if old is not None else 0 :]:
+            self._symptoms[symptom.id] = ticket.key
+            self._subjects[subject(symptom)] = ticket.key
+
+    def drop(self, key: str) -> None:
+        """Forget the ticket: it is merged, or ended too long ago to come back."""
+        old = self.tickets.pop(key, None)
+        if old is None:
+            return
+        keys = self._services[old.service]
+        keys.pop(key, None)
+        if not keys:
+            del self._services[old.service]
+        for symptom in old.symptoms:
+            for index, entry in ((self._symptoms, symptom.id), (self._subjects, subject(symptom))):
+                if index.get(entry) == key:  # type: ignore[attr-defined]
+                    del index[entry]  # type: ignore[attr-defined]
+
+    def by_symptom(self, id: str) -> Ticket | None:
+        key = self._symptoms.get(id)
+        return self.tickets.get(key) if key else None
+
+    def by_subject(self, symptom: Symptom) -> Ticket | None:
+        key = self._subjects.get(subject(symptom))
+        return self.tickets.get(key) if key else None
+
+    def open_of(self, service: str) -> Iterator[Ticket]:
+        """Open incidents of the service, oldest first."""
+        for key in self._services.get(service, ()):
+            ticket = self.tickets[key]
+            if ticket.kind == "incident" and ticket.state in OPEN:
+                yield ticket
+
+    def trial(self, fold: Fold) -> Trial:
+        return Trial(self, fold)
+
+
+class Trial:
+    """A board seen through changes that are not committed yet; collects them in ``changes``."""
+
+    def __init__(self, board: Board, fold: Fold) -> None:
+        self._board = board
+        self._fold = fold
+        self._own = Board()
+        self._hidden: set[str] = set()
+        self._count = 0
+        self.changes: list[Change] = []
+
+    def new_key(self) -> str:
+        """A placeholder for a ticket that the desk will number."""
+        self._count += 1
+        return f"new-{self._count}"
+
+    def apply(self, change: Change) -> Ticket:
+        """Record the change and see its effect from now on."""
+        ticket = self._fold(self.ticket(change.key), change)
+        self.changes.append(change)
+        self._hidden.add(change.key)
+        self._own.put(ticket)
+        return ticket
+
+    def ticket(self, key: str) -> Ticket | None:
+        return self._own.tickets.get(key) or (None if key in self._hidden else self._board.tickets.get(key))
+
+    def touched(self) -> list[str]:
+        """Keys of the tickets that were changed, in the order in which they were."""
+        return list(dict.fromkeys(change.key for change in self.changes))
+
+    def by_symptom(self, id: str) -> Ticket | None:
+        return self._own.by_symptom(id) or self._visible(self._board.by_symptom(id))
+
+    def by_subject(self, symptom: Symptom) -> Ticket | None:
+        return self._own.by_subject(symptom) or self._visible(self._board.by_subject(symptom))
+
+    def open_of(self, service: str) -> list[Ticket]:
+        found = [t for t in self._board.open_of(service) if t.key not in self._hidden]
+        return sorted([*found, *self._own.open_of(service)], key=lambda t: t.opened_at)
+
+    def _visible(self, ticket: Ticket | None) -> Ticket | None:
+        return None if ticket is None or ticket.key in self._hidden else ticket
+
+
+def slim(ticket: Ticket) -> Ticket:
+    """The ticket without its evidence, which decisions do not read: what the board keeps in memory."""
+    return replace(ticket, symptoms=tuple(replace(symptom, evidence=None) for symptom in ticket.symptoms))
