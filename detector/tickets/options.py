@@ -1,0 +1,82 @@
+"""How the desk works, as configured; every default is the shipped behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from detector.nouns import Level, Priority, Tier
+from detector.options import Duration, Options, ms
+
+Matrix = Mapping[Level, Mapping[Level, Priority]]
+
+SHIPPED_MATRIX: dict[Level, dict[Level, Priority]] = {
+    "high": {"high": "P1", "medium": "P2", "low": "P3"},
+    "medium": {"high": "P2", "medium": "P3", "low": "P4"},
+    "low": {"high": "P3", "medium": "P4", "low": "P4"},
+}
+
+DEFAULT_CATEGORIES = (
+    "availability", "errors", "latency", "traffic", "saturation", "capacity/disk", "capacity/memory", "capacity/cpu",
+    "capacity/file-descriptors", "capacity/connections", "capacity/queue", "monitoring", "security/data-breach",
+    "request", "other",
+)  # fmt: skip
+
+
+class CategoryRule(Options):
+    """Category of tickets whose symptom has these labels (exact values), where the symptom brings none itself."""
+
+    labels: dict[str, str]
+    category: str
+
+
+class RoutingRule(Options):
+    """Where a ticket goes: the first rule that fits decides; without conditions it fits all."""
+
+    priorities: tuple[Priority, ...] = ()
+    categories: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    within: Duration | None = None
+    """Only when the disruption is there or expected within this time."""
+    tier: Tier
+    team: str | None = None
+    """Default: the team that owns the service."""
+
+
+SHIPPED_ROUTING = (
+    RoutingRule(categories=("security/data-breach",), tier="L3"),
+    RoutingRule(priorities=("P1",), tier="L3"),
+    RoutingRule(priorities=("P2",), within=ms("1h"), tier="L3"),
+    RoutingRule(priorities=("P2",), tier="L2"),
+    RoutingRule(tier="L1"),
+)
+
+
+class ClockOptions(Options):
+    """Time from opening to a first response (detected: to acknowledgement) and to the solution, per priority."""
+
+    response: dict[Priority, Duration] = Field(
+        default_factory=lambda: {"P1": ms("5m"), "P2": ms("15m"), "P3": ms("1h"), "P4": ms("3h")}
+    )
+    reported_response: dict[Priority, Duration] = Field(
+        default_factory=lambda: {"P1": ms("1h"), "P2": ms("90m"), "P3": ms("2h"), "P4": ms("3h")}
+    )
+    resolution: dict[Priority, Duration] = Field(
+        default_factory=lambda: {"P1": ms("4h"), "P2": ms("12h"), "P3": ms("24h"), "P4": ms("72h")}
+    )
+
+
+class TicketOptions(Options):
+    """The desk."""
+
+    database: str | None = None
+    """SQLAlchemy address such as postgresql+asyncpg://...; default: SQLite in the data directory."""
+    matrix: dict[Level, dict[Level, Priority]] = Field(default_factory=lambda: SHIPPED_MATRIX)
+    """Priority by impact, then urgency."""
+    categories: tuple[CategoryRule, ...] = ()
+    routing: tuple[RoutingRule, ...] = ()
+    """Before the shipped rules: P1, and P2 within the hour, to L3; other P2 to L2; the rest to L1."""
+    clocks: ClockOptions = ClockOptions()
+    close_after: Duration = ms("1d")
+    """A resolved detected ticket closes by itself after it."""
