@@ -259,6 +259,7 @@ class Ticket:
     closed_at: int | None = None
     resolution: Resolution | None = None
     merged_into: str | None = None
+    reopenings: int = 0
     runbook: str = ""
     symptoms: tuple[Symptom, ...] = ()
     affected: tuple[Affected, ...] = ()

@@ -59,9 +59,11 @@ class Board:
         if not keys:
             del self._services[old.service]
         for symptom in old.symptoms:
-            for index, entry in ((self._symptoms, symptom.id), (self._subjects, subject(symptom))):
-                if index.get(entry) == key:  # type: ignore[attr-defined]
-                    del index[entry]  # type: ignore[attr-defined]
+            if self._symptoms.get(symptom.id) == key:
+                del self._symptoms[symptom.id]
+            about = subject(symptom)
+            if self._subjects.get(about) == key:
+                del self._subjects[about]
 
     def by_symptom(self, id: str) -> Ticket | None:
         key = self._symptoms.get(id)

@@ -98,7 +98,7 @@ def fold(ticket: Ticket | None, change: Change) -> Ticket:
         case Reopened():
             return replace(
                 ticket, state="reopened", resolved_at=None, closed_at=None, resolution=None, restored_at=None,
-                acknowledged_at=None, assignee=None, quiet_since=None,
+                acknowledged_at=None, assignee=None, quiet_since=None, reopenings=ticket.reopenings + 1,
             )  # fmt: skip
         case Merged(into=into):
             return replace(ticket, state="merged", merged_into=into)
@@ -243,9 +243,8 @@ def _alive(ticket: Ticket, verb: str) -> None:
 def ending(ticket: Ticket, now: int, quiet_period: int, close_after: int) -> list[Change]:
     """What is due by the clock: the end of the quiet period, closure, breaches."""
     changes: list[Change] = []
-    if ticket.state == "resolved" and ticket.resolved_at is not None and now >= ticket.resolved_at + close_after:
-        if ticket.source != "report" and not _needs_cause(ticket):
-            changes.append(Closed(ticket.key, now, text="nothing came back"))
+    if _closes_by_itself(ticket) and ticket.resolved_at is not None and now >= ticket.resolved_at + close_after:
+        changes.append(Closed(ticket.key, now, text="nothing came back"))
     elif ticket.state not in ENDED and ticket.quiet_since is not None and now >= ticket.quiet_since + quiet_period:
         changes += _quiet(ticket, now)
     for clock in ticket.clocks:
@@ -266,18 +265,19 @@ def _quiet(ticket: Ticket, now: int) -> list[Change]:
     return [*over, ResolutionProposed(ticket.key, now, resolution=code)] if over else []
 
 
-def _needs_cause(ticket: Ticket) -> bool:
-    """What the third line handled closes only with cause, fix and prevention recorded: by a person."""
-    return ticket.tier == "L3" and ticket.priority == "P1" and ticket.disrupted_at is not None
+def _closes_by_itself(ticket: Ticket) -> bool:
+    """Resolved, and nobody has to confirm it: a reporter does, and whoever handled a critical disruption records
+    cause, fix and prevention."""
+    critical = ticket.tier == "L3" and ticket.priority == "P1" and ticket.disrupted_at is not None
+    return ticket.state == "resolved" and ticket.source != "report" and not critical
 
 
 def next_due(ticket: Ticket, quiet_period: int, close_after: int) -> int | None:
     """When :func:`ending` has something to say next; None: never, as things are. Stored with the ticket, so that
     leaving a state deletes what was due in it."""
     due: list[int] = []
-    if ticket.state == "resolved" and ticket.resolved_at is not None and ticket.source != "report":
-        if not _needs_cause(ticket):
-            due.append(ticket.resolved_at + close_after)
+    if _closes_by_itself(ticket) and ticket.resolved_at is not None:
+        due.append(ticket.resolved_at + close_after)
     if ticket.state not in ENDED:
         if ticket.quiet_since is not None and not (ticket.phase == "over" and ticket.acknowledged_at is not None):
             due.append(ticket.quiet_since + quiet_period)

@@ -53,18 +53,26 @@ SHIPPED_ROUTING = (
 )
 
 
+class Targets(Options):
+    """A time for each priority."""
+
+    P1: Duration
+    P2: Duration
+    P3: Duration
+    P4: Duration
+
+    def of(self, priority: Priority) -> int:
+        """ms for the priority."""
+        target: int = getattr(self, priority)
+        return target
+
+
 class ClockOptions(Options):
     """Time from opening to a first response (detected: to acknowledgement) and to the solution, per priority."""
 
-    response: dict[Priority, Duration] = Field(
-        default_factory=lambda: {"P1": ms("5m"), "P2": ms("15m"), "P3": ms("1h"), "P4": ms("3h")}
-    )
-    reported_response: dict[Priority, Duration] = Field(
-        default_factory=lambda: {"P1": ms("1h"), "P2": ms("90m"), "P3": ms("2h"), "P4": ms("3h")}
-    )
-    resolution: dict[Priority, Duration] = Field(
-        default_factory=lambda: {"P1": ms("4h"), "P2": ms("12h"), "P3": ms("24h"), "P4": ms("72h")}
-    )
+    response: Targets = Targets.model_construct(P1=ms("5m"), P2=ms("15m"), P3=ms("1h"), P4=ms("3h"))
+    reported_response: Targets = Targets.model_construct(P1=ms("1h"), P2=ms("90m"), P3=ms("2h"), P4=ms("3h"))
+    resolution: Targets = Targets.model_construct(P1=ms("4h"), P2=ms("12h"), P3=ms("24h"), P4=ms("72h"))
 
 
 class TicketOptions(Options):

@@ -114,8 +114,8 @@ def _clocks(ticket: Ticket, triaged: Triaged, options: TicketOptions, now: int) 
     clocks = options.clocks
     reported = ticket.source == "report"
     targets = {
-        "response": (clocks.reported_response if reported else clocks.response).get(triaged.priority),
-        "resolution": clocks.resolution.get(triaged.priority),
+        "response": (clocks.reported_response if reported else clocks.response).of(triaged.priority),
+        "resolution": clocks.resolution.of(triaged.priority),
     }
     answered = {
         "response": ticket.first_response_at is not None,
@@ -128,7 +128,7 @@ def _clocks(ticket: Ticket, triaged: Triaged, options: TicketOptions, now: int) 
         if answered[name]:
             if clock is not None and clock.state in ("running", "paused"):
                 changes.append(ClockMet(ticket.key, now, clock=name))
-        elif target is not None:
+        else:
             due = ticket.opened_at + target
             if clock is None or (clock.state == "running" and clock.due_at != due) or clock.state == "met":
                 changes.append(ClockStarted(ticket.key, now, clock=name, due_at=due))

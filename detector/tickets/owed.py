@@ -1,0 +1,114 @@
+"""Which messages a commit owes to whom. Pure: the ticket before and after, the changes between, the channels' routes.
+
+Each message has a name of its own inside the ticket (``slug``); the desk owes a name to a channel once, ever. So what
+worsens twice pages once, a replay owes nothing anew, and two commits of one fact cannot tell anybody twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from detector.nouns import (
+    Acknowledged,
+    Change,
+    Merged,
+    Opened,
+    PhaseChanged,
+    Priority,
+    Reopened,
+    ResolutionProposed,
+    Resolved,
+    SymptomJoined,
+    Ticket,
+    Tier,
+    Triaged,
+)
+
+Urgency = Literal["page", "notify"]
+PAGED: frozenset[Priority] = frozenset({"P1", "P2"})
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which messages a channel takes; no services: those of all."""
+
+    channel: str
+    urgencies: tuple[Urgency, ...] = ("page", "notify")
+    tiers: tuple[Tier, ...] = ("L1", "L2", "L3")
+    services: tuple[str, ...] = ()
+    send_resolved: bool = True
+
+    def takes(self, ticket: Ticket, urgency: Urgency) -> bool:
+        return (
+            urgency in self.urgencies
+            and (ticket.tier is None or ticket.tier in self.tiers)
+            and (not self.services or ticket.service in self.services)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One message. ``told_only``: for channels that were told of the ticket before, whatever their route says."""
+
+    event: Literal["opened", "worse", "changed", "acknowledged", "resolved"]
+    urgency: Urgency
+    reason: str
+    slug: str
+    told_only: bool = False
+
+
+def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> list[Owed]:
+    """The messages that ``changes`` owe; none in shadow mode. The first reason to speak wins: one commit, one message
+    (and the end of it, where the same commit ends the ticket)."""
+    if after.mode == "shadow":
+        return []
+    urgency: Urgency = "page" if after.mode == "page" and after.priority in PAGED else "notify"
+    episode = f"{after.reopenings}"
+    found: list[Owed] = []
+    speaks = [Owed(event, urgency, reason, f"{episode}/{slug}") for event, reason, slug in _news(before, after, changes)]
+    found += speaks[:1]
+    for change in changes:
+        match change:
+            case Acknowledged(who=who):
+                found.append(Owed("acknowledged", "notify", f"held by {who}", f"{episode}/ack/{change.at}", True))
+            case PhaseChanged(phase="recovering") if not speaks:
+                found.append(Owed("changed", "notify", "recovering", f"{episode}/recovering", True))
+            case ResolutionProposed():
+                found.append(Owed("changed", "notify", "quiet; to be confirmed", f"{episode}/proposed", True))
+            case Resolved(resolution=resolution):
+                found.append(Owed("resolved", "notify", resolution, f"{episode}/resolved/{change.at}", True))
+            case Merged(into=into):
+                found.append(Owed("resolved", "notify", f"merged into {into}", f"{episode}/merged", True))
+    return found
+
+
+def _news(
+    before: Ticket | None, after: Ticket, changes: Iterable[Change]
+) -> list[tuple[Literal["opened", "worse"], str, str]]:
+    news: list[tuple[Literal["opened", "worse"], str, str]] = []
+    for change in changes:
+        match change:
+            case Opened():
+                news.append(("opened", "opened", "opened"))
+            case Reopened(reason=reason):
+                news.append(("opened", reason or "reopened", "opened"))
+            case PhaseChanged(phase="disrupting"):
+                news.append(("worse", "users are hurt now", "disrupting"))
+            case Triaged(priority=priority, previous=previous) if previous is not None and priority < previous:
+                news.append(("worse", f"{previous} is now {priority}", priority))
+            case SymptomJoined(new=True) if before is not None and _extent(after) > _extent(before):
+                news.append(("worse", "more is affected", f"extent-{_extent(after)}"))
+    return news
+
+
+def _extent(ticket: Ticket) -> int:
+    """How far it reaches, in doublings of the items and services affected: 1, 2-3, 4-7, ..."""
+    items = {symptom.item for symptom in ticket.symptoms if symptom.item}
+    return max(len(items), len(ticket.affected)).bit_length()
+
+
+def pending_pages_end(changes: Iterable[Change]) -> bool:
+    """Whether pages of the ticket that were not sent yet are void: somebody has it, or it is over."""
+    return any(isinstance(change, Acknowledged | Resolved | Merged) for change in changes)
