@@ -1,0 +1,134 @@
+"""Messages owed: a table. A claim is a conditional update with a lease, so that whoever dies holding one loses it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import and_, exists, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from detector.nouns import SYSTEM, Dead, Notification, Outcome, Retry, Sent
+from detector.tickets import schema
+from detector.tickets.database import storage_errors
+from detector.tickets.desk import PREFIX, Desk
+
+_OPEN = ("pending", "claimed")
+
+
+class Outbox:
+    """Messages are handed out oldest first, those of one thread strictly in their order."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def claim(self, channel: str, now: int, lease_ms: int) -> Notification | None:
+        """The next message due for ``channel``, held until ``now + lease_ms``; None when nothing is due."""
+        o, earlier = schema.outbox, schema.outbox.alias("earlier")
+        blocked = exists().where(
+            earlier.c.dedup_key == o.c.dedup_key, earlier.c.id < o.c.id, earlier.c.state.in_(_OPEN)
+        )
+        statement = (
+            select(o).where(o.c.channel == channel, _due(now), ~blocked).order_by(o.c.not_before, o.c.id).limit(1)
+        )
+        with storage_errors():
+            async with self._desk.engine.begin() as connection:
+                row = (await connection.execute(statement)).first()
+                if row is None:
+                    return None
+                claimed = await connection.execute(
+                    update(o)
+                    .where(o.c.id == row.id, o.c.state == row.state, o.c.attempts == row.attempts)
+                    .values(state="claimed", claimed_until=now + lease_ms, attempts=row.attempts + 1)
+                )
+                if claimed.rowcount != 1:
+                    return None
+                thread = await self._receipt(connection, row.dedup_key, row.id)
+        ticket = await self._desk.ticket(f"{PREFIX}{row.ticket_id}", SYSTEM)
+        assert ticket is not None, "a message belongs to a ticket"
+        return Notification(
+            id=row.id, ticket=ticket, channel=channel, event=row.event, urgency=row.urgency, reason=row.reason,
+            dedup_key=row.dedup_key, idempotency_key=row.idempotency_key, created_at=row.created_at,
+            not_before=row.not_before, attempts=row.attempts, thread=thread,
+        )  # fmt: skip
+
+    async def settle(self, id: int, outcome: Outcome, now: int) -> None:
+        """What became of a claimed message; the end of it is a fact on the ticket's timeline."""
+        o = schema.outbox
+        values: dict[str, Any]
+        match outcome:
+            case Sent(receipt=receipt):
+                values = {"state": "sent", "receipt": receipt, "settled_at": now, "claimed_until": None}
+            case Retry(at=at):
+                values = {"state": "pending", "not_before": at, "claimed_until": None}
+            case Dead():
+                values = {"state": "dead", "settled_at": now, "claimed_until": None}
+        with storage_errors():
+            async with self._desk.engine.begin() as connection:
+                row = (await connection.execute(select(o).where(o.c.id == id))).one()
+                if isinstance(outcome, Retry) and row.urgency == "page" and await self._is_held(connection, row):
+                    values = {"state": "cancelled", "settled_at": now, "claimed_until": None}
+                await connection.execute(update(o).where(o.c.id == id).values(**values))
+                if not isinstance(outcome, Retry):
+                    await connection.execute(insert(schema.timeline).values(**_fact(row, outcome, now)))
+
+    async def next_due(self, channel: str) -> int | None:
+        """When (ms) to look again: a message is due then, or somebody's lease ends."""
+        o = schema.outbox
+        earlier = schema.outbox.alias("earlier")
+        blocked = exists().where(
+            earlier.c.dedup_key == o.c.dedup_key, earlier.c.id < o.c.id, earlier.c.state.in_(_OPEN)
+        )
+        with storage_errors():
+            async with self._desk.engine.connect() as connection:
+                pending = await connection.execute(
+                    select(func.min(o.c.not_before)).where(o.c.channel == channel, o.c.state == "pending", ~blocked)
+                )
+                claimed = await connection.execute(
+                    select(func.min(o.c.claimed_until)).where(o.c.channel == channel, o.c.state == "claimed")
+                )
+                return min((at for at in (pending.scalar(), claimed.scalar()) if at is not None), default=None)
+
+    async def waiting(self) -> tuple[int, int | None]:
+        """How many messages wait, and since when (ms) the oldest does."""
+        o = schema.outbox
+        with storage_errors():
+            async with self._desk.engine.connect() as connection:
+                statement = select(func.count(), func.min(o.c.created_at)).where(o.c.state.in_(_OPEN))
+                count, oldest = (await connection.execute(statement)).one()
+        return count, oldest
+
+    async def _receipt(self, connection: AsyncConnection, dedup_key: str, before: int) -> str:
+        o = schema.outbox
+        statement = (
+            select(o.c.receipt)
+            .where(o.c.dedup_key == dedup_key, o.c.id < before, o.c.state == "sent", o.c.receipt != "")
+            .order_by(o.c.id)
+            .limit(1)
+        )
+        return (await connection.execute(statement)).scalar() or ""
+
+    async def _is_held(self, connection: AsyncConnection, row: Any) -> bool:
+        """Whether the ticket was acknowledged or ended while its page was on the way: then it is not tried again."""
+        t = schema.tickets
+        state = (await connection.execute(select(t.c.state).where(t.c.id == row.ticket_id))).scalar()
+        return state in ("diagnosing", "resolved", "closed", "merged")
+
+
+def _due(now: int) -> Any:
+    o = schema.outbox
+    return or_(
+        and_(o.c.state == "pending", o.c.not_before <= now),
+        and_(o.c.state == "claimed", o.c.claimed_until <= now),
+    )
+
+
+def _fact(row: Any, outcome: Outcome, now: int) -> dict[str, Any]:
+    data = {
+        "channel": row.channel, "result": "sent" if isinstance(outcome, Sent) else "dead", "event": row.event,
+        "reason": outcome.reason if isinstance(outcome, Dead) else "",
+        "receipt": outcome.receipt if isinstance(outcome, Sent) else "",
+    }  # fmt: skip
+    return {
+        "ticket_id": row.ticket_id, "at": now, "who": "detector", "what": "delivered", "data": json.dumps(data),
+    }  # fmt: skip
