@@ -94,6 +94,8 @@ class Trial:
         self._hidden: set[str] = set()
         self._count = 0
         self.changes: list[Change] = []
+        self.after: dict[str, Ticket] = {}
+        """What each changed ticket became, merged ones among them."""
 
     def new_key(self) -> str:
         """A placeholder for a ticket that the desk will number."""
@@ -102,18 +104,15 @@ class Trial:
 
     def apply(self, change: Change) -> Ticket:
         """Record the change and see its effect from now on."""
-        ticket = self._fold(self.ticket(change.key), change)
+        ticket = self._fold(self.after.get(change.key) or self.ticket(change.key), change)
         self.changes.append(change)
+        self.after[change.key] = ticket
         self._hidden.add(change.key)
         self._own.put(ticket)
         return ticket
 
     def ticket(self, key: str) -> Ticket | None:
         return self._own.tickets.get(key) or (None if key in self._hidden else self._board.tickets.get(key))
-
-    def touched(self) -> list[str]:
-        """Keys of the tickets that were changed, in the order in which they were."""
-        return list(dict.fromkeys(change.key for change in self.changes))
 
     def by_symptom(self, id: str) -> Ticket | None:
         return self._own.by_symptom(id) or self._visible(self._board.by_symptom(id))

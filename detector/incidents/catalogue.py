@@ -18,9 +18,7 @@ Criticality = Literal["high", "medium", "low"]
 class ServiceEntry(Options):
     """One service of ``services.yml``."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
     name: str = Field(min_length=1, max_length=200)
     selectors: tuple[tuple[MatcherText, ...], ...] = ()
@@ -57,7 +55,8 @@ class CatalogueOptions(Options):
 class Catalogue:
     """Answers which service a label set belongs to, and what is known of it."""
 
-    def __init__(self, options: CatalogueOptions = CatalogueOptions()) -> None:
+    def __init__(self, options: CatalogueOptions | None = None) -> None:
+        options = options or CatalogueOptions()
         self.entries: Mapping[str, ServiceEntry] = {entry.name: entry for entry in options.services}
         self._selecting = [(s, entry.name) for entry in options.services for s in entry.selectors]
         self._needed_by: dict[str, list[str]] = {}

@@ -59,8 +59,8 @@ class Correlator:
         return symptom
 
     def _is_mute(self, symptom: Symptom) -> bool:
-        return symptom.severity == "none" or symptom.name == self.options.watchdog.alertname and (
-            symptom.detector in ("alert", "rule")
+        return symptom.severity == "none" or (
+            symptom.name == self.options.watchdog.alertname and (symptom.detector in ("alert", "rule"))
         )
 
     # --- a symptom that has a ticket ----------------------------------------------------------------------------------

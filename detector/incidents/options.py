@@ -44,9 +44,7 @@ class WatchdogOptions(Options):
 class IncidentOptions(Options):
     """Correlation, phases and ends."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
     quiet_period: Duration = Field(ms("10m"), ge=1000)
     """All symptoms quiet for so long: the incident is over."""

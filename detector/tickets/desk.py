@@ -17,17 +17,7 @@ from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from detector.nouns import (
-    SYSTEM,
-    Alert,
-    Change,
-    Opened,
-    Symptom,
-    SymptomJoined,
-    Ticket,
-    TimelineEntry,
-    Viewer,
-)
+from detector.nouns import SYSTEM, Alert, Change, Opened, Symptom, SymptomJoined, Ticket, TimelineEntry, Viewer
 from detector.tickets import schema
 from detector.tickets.codec import (
     alert_doc,
@@ -132,7 +122,9 @@ class Desk:
         if draft.before is None:
             opened = next(change for change in draft.changes if isinstance(change, Opened))
             row = _row(ticket, draft.due_at) | {"idempotency_key": opened.idempotency_key or None}
-            id = (await connection.execute(insert(schema.tickets).values(**row))).inserted_primary_key[0]
+            inserted = (await connection.execute(insert(schema.tickets).values(**row))).inserted_primary_key
+            assert inserted is not None
+            id = int(inserted[0])
             names[ticket.key] = f"{PREFIX}{id}"
         else:
             id = number(ticket.key)

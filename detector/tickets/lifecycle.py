@@ -191,9 +191,7 @@ def resolve(
     active = [s for s in ticket.symptoms if s.active]
     if active and not force and resolution not in ("false-alarm", "not-worth-waking", "duplicate"):
         names = ", ".join(sorted({s.name for s in active})[:5])
-        raise NotAllowed(
-            f"{ticket.key} still has {len(active)} active symptoms ({names}): wait, or resolve with force"
-        )
+        raise NotAllowed(f"{ticket.key} still has {len(active)} active symptoms ({names}): wait, or resolve with force")
     return [Resolved(ticket.key, now, who, resolution=resolution, text=text[:LONGEST_TEXT])]  # type: ignore[arg-type]
 
 

@@ -118,8 +118,7 @@ class Outbox:
 def _due(now: int) -> Any:
     o = schema.outbox
     return or_(
-        and_(o.c.state == "pending", o.c.not_before <= now),
-        and_(o.c.state == "claimed", o.c.claimed_until <= now),
+        and_(o.c.state == "pending", o.c.not_before <= now), and_(o.c.state == "claimed", o.c.claimed_until <= now)
     )
 
 

@@ -67,7 +67,8 @@ def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> lis
     urgency: Urgency = "page" if after.mode == "page" and after.priority in PAGED else "notify"
     episode = f"{after.reopenings}"
     found: list[Owed] = []
-    speaks = [Owed(event, urgency, reason, f"{episode}/{slug}") for event, reason, slug in _news(before, after, changes)]
+    news = _news(before, after, changes)
+    speaks = [Owed(event, urgency, reason, f"{episode}/{slug}") for event, reason, slug in news]
     found += speaks[:1]
     for change in changes:
         match change:

@@ -61,6 +61,13 @@ def urgency(ticket: Ticket, now: int) -> tuple[Level, str]:
     return "low", "disruption expected later than in a day"
 
 
+def next_urgency(ticket: Ticket, now: int) -> int | None:
+    """When (ms) the urgency rises by time alone, because the forecast disruption comes nearer."""
+    if ticket.impact is None or ticket.phase != "predicted" or ticket.state in ("resolved", "closed", "merged"):
+        return None
+    return min((at for at in (ticket.impact.likely - DAY, ticket.impact.likely - HOUR) if at > now), default=None)
+
+
 def _triaged(ticket: Ticket, facts: ServiceFacts, options: TicketOptions, now: int) -> Triaged:
     level, why = urgency(ticket, now)
     impact = max(facts.users, facts.business, key=_LEVELS.index)
@@ -117,10 +124,7 @@ def _clocks(ticket: Ticket, triaged: Triaged, options: TicketOptions, now: int) 
         "response": (clocks.reported_response if reported else clocks.response).of(triaged.priority),
         "resolution": clocks.resolution.of(triaged.priority),
     }
-    answered = {
-        "response": ticket.first_response_at is not None,
-        "resolution": ticket.state in ("resolved", "closed"),
-    }
+    answered = {"response": ticket.first_response_at is not None, "resolution": ticket.state in ("resolved", "closed")}
     running = {clock.name: clock for clock in ticket.clocks}
     changes: list[Change] = []
     for name, target in targets.items():
@@ -135,4 +139,4 @@ def _clocks(ticket: Ticket, triaged: Triaged, options: TicketOptions, now: int) 
     return changes
 
 
-__all__ = ["DEFAULT_CATEGORIES", "ServiceFacts", "category", "triage", "urgency"]
+__all__ = ["DEFAULT_CATEGORIES", "ServiceFacts", "category", "next_urgency", "triage", "urgency"]

@@ -1,0 +1,129 @@
+"""The ledger of alerts in memory: which episodes fire, until when they count, and what is news about them.
+
+An alert's episode is (fingerprint, startsAt). Replicas and repeats of one episode are counted, not news. Decisions are
+made with :meth:`Ledger.sort`, which changes nothing; what was committed is kept with :meth:`Ledger.keep`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from detector.incidents.alerts import alert_symptom, missing_watchdog
+from detector.incidents.catalogue import Catalogue
+from detector.incidents.options import IncidentOptions
+from detector.nouns import Alert, Symptom
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One episode. ``result``: ticket | watchdog | severity-none | unknown-resolved."""
+
+    alert: Alert
+    result: str
+    received: int
+    expires_at: int | None
+    symptom: Symptom | None = None
+    news: bool = True
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._firing: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def firing(self) -> int:
+        return len(self._firing)
+
+    def sort(
+        self, alerts: Iterable[Alert], catalogue: Catalogue, options: IncidentOptions, now: int
+    ) -> dict[Key, Entry]:
+        """What each alert is, the newest word on each episode last; several on one episode become one entry."""
+        sorted_: dict[Key, Entry] = {}
+        firing: dict[str, int] = {}
+        for alert in alerts:
+            start = self._start(alert, firing)
+            key = (alert.fingerprint, start)
+            before = sorted_.get(key) or self._entries.get(key)
+            entry = _entry(replace(alert, starts_at=start), before, catalogue, options)
+            if (pending := sorted_.get(key)) is not None and pending.news:
+                entry = replace(entry, news=True)
+            sorted_[key] = entry
+            if alert.status == "firing":
+                firing[alert.fingerprint] = start
+        return sorted_
+
+    def _start(self, alert: Alert, firing: dict[str, int]) -> int:
+        """API v2 merges overlapping alerts of one label set, and the earliest start wins; a webhook's start is final."""
+        known = firing.get(alert.fingerprint, self._firing.get(alert.fingerprint))
+        if alert.group_key or known is None:
+            return alert.starts_at
+        return min(known, alert.starts_at) if alert.starts_at < known else known
+
+    def keep(self, entries: Iterable[Entry]) -> None:
+        """These were committed."""
+        for entry in entries:
+            alert = entry.alert
+            self._entries[alert.fingerprint, alert.starts_at] = replace(entry, news=False)
+            if alert.status == "firing":
+                self._firing[alert.fingerprint] = alert.starts_at
+            elif self._firing.get(alert.fingerprint) == alert.starts_at:
+                del self._firing[alert.fingerprint]
+
+    def expired(self, now: int) -> list[Entry]:
+        """Firing episodes that were neither repeated nor resolved in time."""
+        found = (self._entries[print_, start] for print_, start in self._firing.items())
+        return [entry for entry in found if entry.expires_at is not None and entry.expires_at <= now]
+
+    def next_expiry(self) -> int | None:
+        found = (self._entries[print_, start].expires_at for print_, start in self._firing.items())
+        return min((at for at in found if at is not None), default=None)
+
+    def forget(self, before: int) -> None:
+        """Drop what ended and was not heard of since ``before`` (ms)."""
+        old = [
+            key
+            for key, entry in self._entries.items()
+            if entry.alert.status != "firing" and entry.alert.received_at < before
+        ]
+        for key in old:
+            del self._entries[key]
+
+
+def _entry(alert: Alert, before: Entry | None, catalogue: Catalogue, options: IncidentOptions) -> Entry:
+    received = (before.received if before else 0) + 1
+    if alert.labels.get("alertname") == options.watchdog.alertname:
+        late = options.watchdog.expiry
+        expires = alert.received_at + late if late else _expiry(alert, options)
+        return Entry(alert, "watchdog", received, expires, news=False)
+    if alert.labels.get("severity") == "none":
+        return Entry(alert, "severity-none", received, _expiry(alert, options), news=False)
+    if before is None and alert.status == "resolved":
+        return Entry(alert, "unknown-resolved", received, None, news=False)
+    if before is not None and before.result == "unknown-resolved":
+        return replace(before, received=received, news=False)
+    symptom = alert_symptom(alert, catalogue, options)
+    news = before is None or before.alert.status != alert.status
+    return Entry(alert, "ticket", received, _expiry(alert, options), symptom, news)
+
+
+def _expiry(alert: Alert, options: IncidentOptions) -> int | None:
+    if alert.status == "resolved":
+        return None
+    return alert.expires_at if alert.expires_at is not None else alert.received_at + options.alert_expiry
+
+
+def end_of(entry: Entry, catalogue: Catalogue, options: IncidentOptions, now: int) -> Sequence[Symptom]:
+    """What an episode that expired says: it is over; a watchdog that stopped coming is a symptom of its own."""
+    if entry.result == "watchdog":
+        return (missing_watchdog(entry.alert, catalogue, now),)
+    if entry.result != "ticket":
+        return ()
+    over = replace(entry.alert, status="resolved", received_at=now)
+    return (alert_symptom(over, catalogue, options),)

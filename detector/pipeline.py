@@ -1,0 +1,395 @@
+"""The staircase: findings, alerts, reports and people's acts become decisions, and decisions one transaction.
+
+One decider per process: whatever waits is decided together and committed together, so that a storm of alerts shares a
+commit. Who posted an alert is answered only after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from detector.incidents.board import OPEN, Board, Trial, slim
+from detector.incidents.catalogue import Catalogue
+from detector.incidents.correlate import Correlator
+from detector.incidents.episodes import Entry, Ledger, end_of
+from detector.incidents.options import IncidentOptions
+from detector.nouns import (
+    SYSTEM,
+    Alert,
+    Control,
+    Findings,
+    Noted,
+    Opened,
+    PhaseChanged,
+    Report,
+    Resolved,
+    Symptom,
+    SymptomJoined,
+    Ticket,
+    Viewer,
+)
+from detector.telemetry import Telemetry
+from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
+from detector.tickets.lifecycle import ACTIONS, NotAllowed, ending, fold, next_due
+from detector.tickets.options import TicketOptions
+from detector.tickets.triage import ServiceFacts, next_urgency, triage
+
+log = logging.getLogger(__name__)
+
+MOST_WAITING = 2000
+"""Posts that may wait for one decision; beyond it senders are told to come again."""
+ATTEMPTS = 5
+RETRY_MS = 5_000
+MEMORY_MS = 3_600_000
+
+
+class Busy(Exception):
+    """Too many posts wait for the desk: answer 503 with Retry-After."""
+
+    retry_after = 2
+
+
+class NoSuchTicket(LookupError):
+    """There is no such ticket for this viewer."""
+
+
+class Telling(Protocol):
+    def __call__(self, committed: Committed) -> None: ...
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What decisions follow; replaced as a whole by a reload."""
+
+    catalogue: Catalogue = field(default_factory=Catalogue)
+    incidents: IncidentOptions = IncidentOptions()
+    tickets: TicketOptions = TicketOptions()
+
+    def facts(self, service: str) -> ServiceFacts:
+        entry = self.catalogue.entry(service)
+        if entry is None:
+            return ServiceFacts()
+        return ServiceFacts(entry.users or entry.criticality, entry.business or entry.criticality, entry.team)
+
+
+@dataclass(slots=True)
+class _Post:
+    symptoms: Sequence[Symptom]
+    alerts: Sequence[Alert]
+    now: int
+    done: asyncio.Future[None]
+
+
+class Pipeline:
+    """Owner of the board and the ledger; the only one who decides."""
+
+    def __init__(
+        self, desk: Desk, policy: Policy, telemetry: Telemetry, on_control: Callable[[Control], None] | None = None
+    ) -> None:
+        self.desk = desk
+        self.policy = policy
+        self.board = Board()
+        self.ledger = Ledger()
+        self.failing: str | None = None
+        """Why the database cannot be written, while it cannot."""
+        self._telemetry = telemetry
+        self._on_control = on_control or (lambda _: None)
+        self._correlator = Correlator(policy.catalogue, policy.incidents)
+        self._lock = asyncio.Lock()
+        self._waiting: list[_Post] = []
+        self._wake = asyncio.Event()
+        self._tellings: dict[int, Telling] = {}
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def load(self, now: int) -> None:
+        """Read what decisions look at: open tickets, those that may be reopened, and episodes of alerts."""
+        since = now - self.policy.incidents.reopen_window
+        self.board = Board(map(slim, await self.desk.reopenable(since)))
+        entries = []
+        for episode in await self.desk.episodes(now - MEMORY_MS):
+            entries.append(Entry(episode.alert, episode.result, episode.received, episode.expires_at))
+        self.ledger.keep(entries)
+
+    def set_policy(self, policy: Policy) -> None:
+        """After a reload; open tickets keep what they have until their facts change."""
+        self.policy = policy
+        self._correlator = Correlator(policy.catalogue, policy.incidents)
+
+    def subscribe(self, telling: Telling) -> Callable[[], None]:
+        """Be told of every commit, on the event loop; the returned callable ends it."""
+        handle = max(self._tellings, default=0) + 1
+        self._tellings[handle] = telling
+        return lambda: self._tellings.pop(handle, None) and None
+
+    async def run(self) -> None:
+        """The decider: decide whatever waits, together."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            posts, self._waiting = self._waiting, []
+            if posts:
+                await self._decide(posts)
+
+    async def drain(self) -> None:
+        """Decide what still waits (the decider has ended)."""
+        posts, self._waiting = self._waiting, []
+        if posts:
+            await self._decide(posts)
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    async def findings(self, findings: Findings, now: int) -> None:
+        """Symptoms of one advance; returns when they are committed. Raises StorageError."""
+        for symptom in findings.symptoms:
+            self._telemetry.symptoms.labels(symptom.detector, symptom.kind).inc(symptom.active)
+        if findings.symptoms:
+            await self._post(findings.symptoms, (), now, bounded=False)
+
+    async def alerts(self, alerts: Sequence[Alert], now: int) -> None:
+        """Alerts of one post; returns when they are committed. Raises Busy or StorageError."""
+        if alerts:
+            await self._post((), alerts, now)
+
+    async def report(self, report: Report, who: str = "reporter") -> Ticket:
+        """A person's words become a ticket; the same idempotency key finds the same one."""
+        async with self._lock:
+            if report.idempotency_key and (known := await self.desk.known_report(report.idempotency_key)):
+                return known
+            trial = self.board.trial(fold)
+            trial.apply(
+                Opened(
+                    trial.new_key(), report.received_at, who, kind=report.kind, source="report",
+                    service=report.service or "unknown", mode="ticket", phase=None, title=report.title,
+                    description=report.description, reporter=report.reporter, restricted=report.security,
+                    reported_at=report.received_at, idempotency_key=report.idempotency_key,
+                )
+            )  # fmt: skip
+            done = await self._commit(trial, {}, report.received_at)
+        return done[0].ticket
+
+    async def act(self, key: str, action: str, viewer: Viewer, *, now: int, **arguments: Any) -> Ticket:
+        """What a person does: ``ack assign escalate note resolve close reopen merge``. Raises NoSuchTicket,
+        NotAllowed (with the remedy), StorageError."""
+        for _ in range(ATTEMPTS):
+            async with self._lock:
+                ticket = await self._seen(key, viewer)
+                if action == "merge":
+                    arguments = {**arguments, "into": await self._seen(str(arguments.get("into", "")), viewer)}
+                changes = ACTIONS[action](ticket, viewer.name, now, **arguments)
+                if not changes:
+                    return ticket
+                trial = self.board.trial(fold)
+                for change in changes:
+                    trial.apply(change)
+                try:
+                    done = await self._commit(trial, {}, now)
+                except Conflict:
+                    await self._refresh([key])
+                    continue
+            return await self._read(done[0].ticket.key)
+        raise StorageError(f"{key} changes faster than it can be changed")
+
+    async def tick(self, now: int) -> int | None:
+        """What is due by the clock; returns when (ms) the next thing is, or None."""
+        async with self._lock:
+            keys, following = await self.desk.due(now)
+            await self._refresh([key for key in keys if key not in self.board.tickets])
+            trial = self.board.trial(fold)
+            options = self.policy
+            for key in keys:
+                ticket = trial.ticket(key)
+                if ticket is None:
+                    continue
+                due = ending(ticket, now, options.incidents.quiet_period, options.tickets.close_after)
+                for change in due or self._facts(ticket, now):
+                    trial.apply(change)
+            expired = self.ledger.expired(now)
+            self._expire(expired, trial, now)
+            over = {
+                (e.alert.fingerprint, e.alert.starts_at): replace(
+                    e, alert=replace(e.alert, status="resolved"), expires_at=None
+                )
+                for e in expired
+            }
+            try:
+                # A ticket that is due with nothing to say is written too: that moves its due time.
+                await self._commit(trial, over, now, also=keys)
+            except Conflict:
+                await self._refresh(keys)
+                return now + RETRY_MS
+            self._forget(now)
+        return min((at for at in (following, self.ledger.next_expiry()) if at is not None), default=None)
+
+    def _facts(self, ticket: Ticket, now: int) -> Iterable[Any]:
+        return triage(ticket, self.policy.facts(ticket.service), self.policy.tickets, now)
+
+    # --- deciding -----------------------------------------------------------------------------------------------------
+
+    async def _post(self, symptoms: Sequence[Symptom], alerts: Sequence[Alert], now: int, bounded: bool = True) -> None:
+        if bounded and len(self._waiting) >= MOST_WAITING:
+            raise Busy
+        post = _Post(symptoms, alerts, now, asyncio.get_running_loop().create_future())
+        self._waiting.append(post)
+        self._wake.set()
+        # Shielded: a sender that goes away does not undo what others wait for.
+        await asyncio.shield(post.done)
+
+    async def _decide(self, posts: Sequence[_Post]) -> None:
+        symptoms = [symptom for post in posts for symptom in post.symptoms]
+        alerts = [alert for post in posts for alert in post.alerts]
+        try:
+            await self.step(symptoms, alerts, max(post.now for post in posts))
+        except Exception as error:
+            if not isinstance(error, StorageError):
+                log.exception("a decision failed")
+            for post in posts:
+                if not post.done.done():
+                    post.done.set_exception(error)
+                    post.done.exception()
+            return
+        for post in posts:
+            if not post.done.done():
+                post.done.set_result(None)
+
+    async def step(self, symptoms: Sequence[Symptom], alerts: Sequence[Alert], now: int) -> list[Committed]:
+        """Decide on these at ``now`` (ms) and commit; deterministic, the same for daemon and backtest."""
+        async with self._lock:
+            for _ in range(ATTEMPTS):
+                policy = self.policy
+                entries = self.ledger.sort(alerts, policy.catalogue, policy.incidents, now)
+                news = [e.symptom for e in entries.values() if e.news and e.symptom is not None]
+                trial = self.board.trial(fold)
+                self._correlator.decide([*symptoms, *news], trial, now)
+                if not trial.changes and not entries:
+                    return []
+                try:
+                    return await self._commit(trial, entries, now)
+                except Conflict:
+                    await self._refresh(list(trial.after))
+        raise StorageError("tickets change faster than they can be changed")
+
+    async def _commit(
+        self, trial: Trial, entries: dict[tuple[str, int], Entry], now: int, also: Sequence[str] = ()
+    ) -> list[Committed]:
+        self._triage(trial, now)
+        drafts = [self._draft(key, ticket, trial, now) for key, ticket in trial.after.items()]
+        drafts += [
+            self._draft(key, ticket, trial, now)
+            for key in also
+            if key not in trial.after and (ticket := self.board.tickets.get(key)) is not None
+        ]
+        ledger = [self._episode(entry, trial) for entry in entries.values()]
+        if not drafts and not ledger:
+            return []
+        try:
+            done = await self.desk.commit(drafts, ledger)
+        except StorageError as error:
+            self.failing = str(error)
+            raise
+        self.failing = None
+        self.ledger.keep(entries.values())
+        for committed in done:
+            self.board.put(slim(committed.ticket))
+            self._count(committed)
+            self._freeze(committed)
+            for telling in list(self._tellings.values()):
+                telling(committed)
+        return done
+
+    def _triage(self, trial: Trial, now: int) -> None:
+        """Category, priority, tier and clocks follow from the facts in the same transaction."""
+        for key in list(trial.after):
+            ticket = trial.after[key]
+            if ticket.state == "merged":
+                continue
+            for change in triage(ticket, self.policy.facts(ticket.service), self.policy.tickets, now):
+                trial.apply(change)
+
+    def _draft(self, key: str, ticket: Ticket, trial: Trial, now: int) -> Draft:
+        before = self.board.tickets.get(key)
+        changes = tuple(change for change in trial.changes if change.key == key)
+        quiet, close = self.policy.incidents.quiet_period, self.policy.tickets.close_after
+        due = [at for at in (next_due(ticket, quiet, close), next_urgency(ticket, now)) if at is not None]
+        return Draft(before, ticket, changes, min(due, default=None))
+
+    def _episode(self, entry: Entry, trial: Trial) -> Episode:
+        ticket = trial.by_symptom(entry.symptom.id) if entry.symptom is not None else None
+        return Episode(entry.alert, entry.result, ticket.key if ticket else None, entry.received, entry.expires_at)
+
+    def _expire(self, expired: Sequence[Entry], trial: Trial, now: int) -> None:
+        for entry in expired:
+            for symptom in end_of(entry, self.policy.catalogue, self.policy.incidents, now):
+                self._correlator.decide([symptom], trial, now)
+                ticket = trial.by_symptom(symptom.id)
+                if ticket is not None and not symptom.active:
+                    text = f"{symptom.name} was neither repeated nor resolved: it counts as over"
+                    trial.apply(Noted(ticket.key, now, text=text))
+
+    async def _seen(self, key: str, viewer: Viewer) -> Ticket:
+        """The ticket as decisions see it, if this viewer may; put on the board where it had left it."""
+        stored = await self.desk.ticket(key, viewer)
+        if stored is None:
+            raise NoSuchTicket(key)
+        self.board.put(slim(stored))
+        return slim(stored)
+
+    async def _read(self, key: str) -> Ticket:
+        ticket = await self.desk.ticket(key, SYSTEM)
+        assert ticket is not None
+        return ticket
+
+    async def _refresh(self, keys: Iterable[str]) -> None:
+        """Read these again: somebody else changed them."""
+        for key in keys:
+            if (ticket := await self.desk.ticket(key, SYSTEM)) is not None:
+                self.board.drop(key)
+                self.board.put(slim(ticket))
+
+    def _forget(self, now: int) -> None:
+        horizon = now - self.policy.incidents.reopen_window
+        ended = [
+            key
+            for key, t in self.board.tickets.items()
+            if t.state not in OPEN and max(t.resolved_at or 0, t.closed_at or 0) < horizon
+        ]
+        for key in ended:
+            self.board.drop(key)
+        self.ledger.forget(now - MEMORY_MS)
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    def _count(self, committed: Committed) -> None:
+        ticket = committed.ticket
+        for change in committed.changes:
+            match change:
+                case Opened() if ticket.mode != "shadow":
+                    self._telemetry.opened.labels(
+                        ticket.priority or "", ticket.category or "", ticket.tier or "", ticket.source
+                    ).inc()
+                case PhaseChanged(phase="disrupting", previous="predicted"):
+                    self._telemetry.lead.observe(max(0, change.at - ticket.opened_at) / 1000)
+                case Resolved(resolution=resolution):
+                    self._telemetry.outcomes.labels(resolution).inc()
+
+    def _freeze(self, committed: Committed) -> None:
+        """Models do not learn from what an open incident is about."""
+        ticket = committed.ticket
+        labels = tuple(
+            tuple(sorted(c.symptom.labels.items()))
+            for c in committed.changes
+            if isinstance(c, SymptomJoined) and c.new and c.symptom.detector in ("forecast", "anomaly", "group")
+        )
+        if labels and ticket.state in OPEN:
+            self._on_control(Control("freeze", labels))
+        if any(isinstance(change, Resolved) for change in committed.changes):
+            seen = (s for s in ticket.symptoms if s.detector in ("forecast", "anomaly", "group"))
+            if all_labels := tuple(tuple(sorted(s.labels.items())) for s in seen):
+                self._on_control(Control("thaw", all_labels))
+
+
+__all__ = ["Busy", "NoSuchTicket", "NotAllowed", "Pipeline", "Policy", "StorageError"]
