@@ -367,6 +367,6 @@ def warm() -> None:
     views.step(ids, at, np.arange(3.0), np.ones(3, np.bool_))
     first, share = np.array([0, 40]), np.linspace(0.1, 0.9, 40)
     times = np.arange(40, dtype=np.int64) * 1000
-    legs.follow(legs.fresh(1), np.zeros(1, np.int64), first, times, share, np.zeros(1, np.bool_))
+    legs.follow(legs.fresh(1), np.zeros(1, np.int64), first, times, share)
     out, begin, good = np.zeros((1, trend.WIDTH)), np.zeros(1, np.int64), np.zeros(1, np.bool_)
     trend.fits(first, times, share, 120, np.zeros(1), np.ones(1), out, begin, good)

@@ -28,10 +28,9 @@ from detector.series.identity import symptom_id
 
 SHORT_CALM = 4 / 3
 """So much more of the way must be gone when the quiet before was shorter than the rise."""
-COLD_SHARE = (
-    0.85  # when there was no quiet before: a ramp from the first sample on may always have been rotated at 70 %
-)
-NEWS = 0.1  # of the room left above what it came back from: so far beyond, it is news
+COLD_SHARE = 0.85
+"""When there was no quiet before: a ramp from the first sample on may always have been rotated at three quarters."""
+LASTS = 40  # samples that a rise has lasted at least: bursts and batch jobs are shorter
 HOLDS = 7  # samples after the first on which a trend must still hold
 NEARLY = 0.9  # whatever rests so close to its limit has not recovered
 TURNS = 20  # samples for which it must be over
@@ -47,7 +46,7 @@ class Caution:
     """How far a rise must have come: ``way`` of the way from its foot to the limit (less than a quarter and a forecast
     is a guess four times as long as its history), and ``least`` of the whole scale."""
 
-    way: float = 0.25
+    way: float = 0.28
     least: float = 2 * legs.NOISE
 
 
@@ -118,8 +117,7 @@ class Forecaster:
             # Of a resource that was just found the ring may hold more.
             start = min(start, upto - HOUR)
         samples = self._source.samples(resources, start, upto)
-        ours = np.array([resource.key in self._open for resource in resources])
-        legs.follow(self._legs, rows, samples.first, samples.at, shares(samples, scales), ours)
+        legs.follow(self._legs, rows, samples.first, samples.at, shares(samples, scales))
 
     def _candidates(self, rows: npt.NDArray[np.int64], upto: int) -> npt.NDArray[np.bool_]:
         """bool[n]: has come far enough, for the first time, to be worth a fit."""
@@ -132,10 +130,9 @@ class Forecaster:
         cold = (calm < np.maximum(trend.LEAST, length / 3)) | steep
         way = np.where(calm >= length, 1.0, SHORT_CALM) * self._caution.way
         far = np.where(cold, last > COLD_SHARE, height >= way * head)
-        before = legs.recovered(s, upto)
-        news = last > before + NEWS * (1.0 - before)
+        news = last > legs.news(s, upto)
         rising = (s[:, legs.RISING] > 0) & (last - base >= 0.75 * height) & (height >= self._caution.least)
-        return np.asarray((s[:, legs.SEEN] >= self._options.least) & rising & far & news, np.bool_)
+        return np.asarray((s[:, legs.SEEN] >= self._options.least) & (length >= LASTS) & rising & far & news, np.bool_)
 
     # --- judging --------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 A zigzag over the used share f (0 empty, 1 exhausted): a rise (*leg*) ends when f has fallen back by a quarter of its
 height. What ended without help and short of the limit was harmless, so its top is remembered: a log that is rotated at
 70 % every two hours, a daily wave, a batch job or a restart has been *there* before. Only what goes beyond is news.
-O(1) a sample and 112 bytes a resource, whatever the ring holds.
+O(1) a sample and 120 bytes a resource, whatever the ring holds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from detector.series.compiled import compiled
 Legs = npt.NDArray[np.float64]
 
 (BASE, BASE_AT, BASE_SEEN, TOP, TOP_AT, RISING, RECOVERED, RECOVERED_AT, SEEN, LAST_AT, LAST,
- INTERVAL, JITTER, FIRST) = range(14)  # fmt: skip
-WIDTH = 14
+ INTERVAL, JITTER, FIRST, LOWEST) = range(15)  # fmt: skip
+WIDTH = 15
 """Shares and times (ms) of the current leg's foot and top, counts of samples at them; the remembered top; the usual
-distance of samples (ms) and of their values; the first value that was seen."""
+distance of samples (ms) and of their values; the first and the lowest value that were seen."""
 
 BACK = 0.25  # of a leg's height: fallen back so far, the leg is over
 NOISE = 0.01  # of the capacity: nothing smaller is a leg
@@ -37,12 +37,11 @@ def fresh(count: int) -> Legs:
 
 
 @compiled
-def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64], at: Times, share: Values,
-           ours: npt.NDArray[np.bool_]) -> None:  # fmt: skip
+def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64], at: Times, share: Values
+) -> None:  # fmt: skip
     """Feed new samples: those of resource ``which[i]`` are ``share[first[i]:first[i + 1]]``, ascending in time.
 
-    ``ours[i]``: the current leg is an open symptom; how it ends says nothing about harmlessness. Samples at or before
-    the resource's last one are skipped.
+    Samples at or before the resource's last one are skipped.
     """
     for i in range(len(which)):
         s = legs[which[i]]
@@ -59,9 +58,10 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
             s[LAST_AT] = t
             s[LAST] = f
             s[SEEN] += 1
+            s[LOWEST] = min(s[LOWEST], f)
             noise = max(NOISE, SHAKES * s[JITTER])
             if s[SEEN] == 1:
-                s[FIRST] = f
+                s[FIRST] = s[LOWEST] = f
                 s[BASE], s[BASE_AT], s[BASE_SEEN], s[TOP], s[TOP_AT], s[RISING] = f, t, 1, f, t, 1
                 continue
             if s[RISING] > 0:
@@ -73,7 +73,7 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
                     s[BASE] = min(s[BASE], f)
                     s[BASE_AT], s[BASE_SEEN] = t, s[SEEN]
                 if s[TOP] - f > max(BACK * height, noise):
-                    if height > 2 * noise and not ours[i] and s[TOP] < EXHAUSTED:
+                    if s[TOP] < EXHAUSTED:
                         kept = s[RECOVERED] * np.exp(-(t - s[RECOVERED_AT]) / FORGETS)
                         s[RECOVERED] = max(s[TOP], kept)
                         s[RECOVERED_AT] = t
@@ -88,6 +88,16 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
                 else:
                     s[RISING] = 1
                     s[TOP], s[TOP_AT] = f, t
+
+
+def news(legs: Legs, at: int) -> Values:
+    """The share that each resource must pass at ``at`` before its rise is something new.
+
+    A tenth of the room left above what it came back from, and a fifth of the range that it moves in by itself; at
+    0.92 it is news whatever was.
+    """
+    before = recovered(legs, at)
+    return np.minimum(before + np.maximum(0.1 * (1.0 - before), 0.2 * (before - legs[:, LOWEST])), 0.92)
 
 
 def recovered(legs: Legs, at: int) -> Values:
