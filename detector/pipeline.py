@@ -66,8 +66,8 @@ class Policy:
     """What decisions follow; replaced as a whole by a reload."""
 
     catalogue: Catalogue = field(default_factory=Catalogue)
-    incidents: IncidentOptions = IncidentOptions()
-    tickets: TicketOptions = TicketOptions()
+    incidents: IncidentOptions = field(default_factory=IncidentOptions)
+    tickets: TicketOptions = field(default_factory=TicketOptions)
 
     def facts(self, service: str) -> ServiceFacts:
         entry = self.catalogue.entry(service)
@@ -124,7 +124,11 @@ class Pipeline:
         """Be told of every commit, on the event loop; the returned callable ends it."""
         handle = max(self._tellings, default=0) + 1
         self._tellings[handle] = telling
-        return lambda: self._tellings.pop(handle, None) and None
+
+        def end() -> None:
+            self._tellings.pop(handle, None)
+
+        return end
 
     async def run(self) -> None:
         """The decider: decide whatever waits, together."""

@@ -60,7 +60,7 @@ class Ledger:
         return sorted_
 
     def _start(self, alert: Alert, firing: dict[str, int]) -> int:
-        """API v2 merges overlapping alerts of one label set, and the earliest start wins; a webhook's start is final."""
+        """API v2 merges overlapping alerts of one label set, the earliest start wins; a webhook's start is final."""
         known = firing.get(alert.fingerprint, self._firing.get(alert.fingerprint))
         if alert.group_key or known is None:
             return alert.starts_at

@@ -47,7 +47,7 @@ class RoutingRule(Options):
 SHIPPED_ROUTING = (
     RoutingRule(categories=("security/data-breach",), tier="L3"),
     RoutingRule(priorities=("P1",), tier="L3"),
-    RoutingRule(priorities=("P2",), within=ms("1h"), tier="L3"),
+    RoutingRule.model_validate({"priorities": ["P2"], "within": "1h", "tier": "L3"}),
     RoutingRule(priorities=("P2",), tier="L2"),
     RoutingRule(tier="L1"),
 )
@@ -67,12 +67,17 @@ class Targets(Options):
         return target
 
 
+def targets(*texts: str) -> Targets:
+    """Targets from four durations, P1 first."""
+    return Targets.model_validate(dict(zip(("P1", "P2", "P3", "P4"), texts, strict=True)))
+
+
 class ClockOptions(Options):
     """Time from opening to a first response (detected: to acknowledgement) and to the solution, per priority."""
 
-    response: Targets = Targets.model_construct(P1=ms("5m"), P2=ms("15m"), P3=ms("1h"), P4=ms("3h"))
-    reported_response: Targets = Targets.model_construct(P1=ms("1h"), P2=ms("90m"), P3=ms("2h"), P4=ms("3h"))
-    resolution: Targets = Targets.model_construct(P1=ms("4h"), P2=ms("12h"), P3=ms("24h"), P4=ms("72h"))
+    response: Targets = targets("5m", "15m", "1h", "3h")
+    reported_response: Targets = targets("1h", "90m", "2h", "3h")
+    resolution: Targets = targets("4h", "12h", "24h", "72h")
 
 
 class TicketOptions(Options):

