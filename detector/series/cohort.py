@@ -1,9 +1,10 @@
 """Cohorts: series that share their timestamps, kept time-major in small blocks of one pool.
 
-A cohort is a doubly linked list of blocks, oldest to newest. A block holds up to ``rows`` rows in ``rows * (width + 1)``
-cells of the pool: first the timestamps, then row after row the value bits of every column, :data:`ABSENT` where a
-series has no sample. Rows are in strict order of time over the whole list. So a ring grows lazily, sheds its oldest
-block, widens at its newest and takes a late row in its middle, all without moving more than one block.
+A cohort is a doubly linked list of blocks, oldest to newest. A block holds up to ``rows`` rows in
+``rows * (width + 1)`` cells of the pool: first the timestamps, then row after row the value bits of every column,
+:data:`ABSENT` where a series has no sample. Rows are in strict order of time over the whole list. So a ring grows
+lazily, sheds its oldest block, widens at its newest and takes a late row in its middle, all without moving more than
+one block.
 
 Everything is arrays in :class:`Ring`, so that one kernel serves all cohorts in one pass. Kernels never allocate pool
 or block numbers beyond what is there: they stop, say so, and are called again after :mod:`detector.series.store` has
@@ -18,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.nouns import Ids, Times
-from detector.series.compiled import compiled
+from detector.series.compiled import compiled, i64, inlined
 
 ABSENT = 0x7FF4000000000A11
-"""Bits of a cell without a sample: a NaN that no arithmetic makes; arriving as a value it is stored as the plain NaN."""
+"""Bits of a cell without a sample: a NaN that no arithmetic makes; arriving, it becomes the plain NaN."""
 PLAIN_NAN = 0x7FF8000000000001
 STALE_BITS = 0x7FF0000000000002
 NEVER = -(1 << 62)
@@ -114,7 +115,7 @@ def allocate(ring: Ring, rows: int, width: int) -> int:
     ring.used[block] = 0
     ring.older[block] = -1
     ring.newer[block] = -1
-    return np.int64(block)
+    return i64(block)
 
 
 @compiled
@@ -151,22 +152,22 @@ def link_after(ring: Ring, cohort: int, block: int, before: int) -> None:
         ring.newest[cohort] = block
 
 
-@compiled
+@inlined
 def last_time(ring: Ring, block: int) -> int:
-    return ring.cells[ring.offset[block] + ring.used[block] - 1]
+    return i64(ring.cells[ring.offset[block] + ring.used[block] - 1])
 
 
-@compiled
+@inlined
 def cell_of(ring: Ring, block: int, row: int, column: int) -> int:
     """Index into the pool."""
-    return ring.offset[block] + ring.rows[block] + np.int64(row) * ring.width[block] + column
+    return i64(ring.offset[block] + ring.rows[block] + i64(row) * ring.width[block] + column)
 
 
-@compiled
+@inlined
 def rows_up_to(ring: Ring, block: int, at: int) -> int:
     """How many rows of ``block`` are at or before ``at``."""
     base = ring.offset[block]
-    low, high = 0, np.int64(ring.used[block])
+    low, high = 0, i64(ring.used[block])
     while low < high:
         middle = (low + high) // 2
         if ring.cells[base + middle] <= at:
@@ -207,7 +208,7 @@ def blank_row(ring: Ring, block: int, row: int, at: int) -> None:
 
 @compiled
 def widened(ring: Ring, cohort: int, block: int) -> int:
-    """A block with room for all of the cohort's columns in the place of ``block``; NO_ROOM, and nothing done, without room."""
+    """A block wide enough for all of the cohort's columns in the place of ``block``; NO_ROOM, and nothing done."""
     # A quarter to spare, so that columns that trickle in do not copy the block each time.
     want = min(WIDEST, max(ring.columns[cohort], ring.width[block] + ring.width[block] // 4))
     wide = allocate(ring, ring.rows[block], want)
@@ -224,10 +225,10 @@ def widened(ring: Ring, cohort: int, block: int) -> int:
 @compiled
 def append_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
     """A blank row behind all others: (block, row), or (NO_ROOM, 0)."""
-    block = np.int64(ring.newest[cohort])
+    block = i64(ring.newest[cohort])
     if block < 0 or ring.used[block] == ring.rows[block] or ring.width[block] < ring.columns[cohort]:
         shed(ring, cohort, at - ring.span[cohort])
-        block = np.int64(ring.newest[cohort])
+        block = i64(ring.newest[cohort])
         if block >= 0 and ring.used[block] < ring.rows[block]:
             block = widened(ring, cohort, block)
             if block == NO_ROOM:
@@ -238,7 +239,7 @@ def append_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
                 return NO_ROOM, 0
             link_after(ring, cohort, fresh, block)
             block = fresh
-    row = np.int64(ring.used[block])
+    row = i64(ring.used[block])
     blank_row(ring, block, row, at)
     ring.used[block] += 1
     ring.added_rows[cohort] += 1
@@ -249,7 +250,7 @@ def append_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
 def insert_row(ring: Ring, cohort: int, block: int, row: int, at: int) -> tuple[int, int]:
     """A blank row before row ``row`` of ``block``: (block, row), or (NO_ROOM, 0)."""
     if ring.used[block] == ring.rows[block]:
-        half = np.int64(ring.rows[block]) // 2
+        half = i64(ring.rows[block]) // 2
         fresh = allocate(ring, ring.rows[block], ring.width[block])
         if fresh == NO_ROOM:
             return NO_ROOM, 0
@@ -260,7 +261,7 @@ def insert_row(ring: Ring, cohort: int, block: int, row: int, at: int) -> tuple[
         link_after(ring, cohort, fresh, block)
         if row > half:
             block, row = fresh, row - half
-    for i in range(np.int64(ring.used[block]) - 1, row - 1, -1):
+    for i in range(i64(ring.used[block]) - 1, row - 1, -1):
         copy_row(ring, block, i, block, i + 1)
     ring.used[block] += 1
     blank_row(ring, block, row, at)
@@ -268,12 +269,12 @@ def insert_row(ring: Ring, cohort: int, block: int, row: int, at: int) -> tuple[
     return block, row
 
 
-@compiled
+@inlined
 def find_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
     """(block, row) of the row at ``at``; (-1, 0) where there is none."""
-    block = np.int64(ring.newest[cohort])
+    block = i64(ring.newest[cohort])
     while block >= 0 and ring.cells[ring.offset[block]] > at:
-        block = np.int64(ring.older[block])
+        block = i64(ring.older[block])
     if block >= 0:
         row = rows_up_to(ring, block, at) - 1
         if row >= 0 and ring.cells[ring.offset[block] + row] == at:
@@ -281,21 +282,21 @@ def find_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
     return -1, 0
 
 
-@compiled
+@inlined
 def row_for(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
     """(block, row) of the row at ``at``, made where there is none; (NO_ROOM, 0), or (OLD, 0) beyond the ring's span."""
-    block = np.int64(ring.newest[cohort])
+    block = i64(ring.newest[cohort])
     if block < 0:
         return append_row(ring, cohort, at)
     newest = last_time(ring, block)
     if at == newest:
-        return block, np.int64(ring.used[block]) - 1
+        return block, i64(ring.used[block]) - 1
     if at > newest:
         return append_row(ring, cohort, at)
     if at < newest - ring.span[cohort]:
         return OLD, 0
     while ring.cells[ring.offset[block]] > at and ring.older[block] >= 0:
-        block = np.int64(ring.older[block])
+        block = i64(ring.older[block])
     row = rows_up_to(ring, block, at)
     if row > 0 and ring.cells[ring.offset[block] + row - 1] == at:
         return block, row - 1
@@ -313,7 +314,7 @@ def store_samples(
     """
     for i in range(first, len(series)):
         id, t, b = series[i], at[i], bits[i]
-        cohort = np.int64(ring.cohort[id])
+        cohort = i64(ring.cohort[id])
         if cohort < 0:
             status[i] = UNKNOWN
             continue
@@ -356,7 +357,7 @@ def newest_samples(ring: Ring, ids: Ids, at: int, lookback: int, times: Times, b
         if cohort < 0:
             continue
         column = ring.column[ids[i]]
-        block = np.int64(ring.newest[cohort])
+        block = i64(ring.newest[cohort])
         found = False
         while block >= 0 and not found:
             if ring.cells[ring.offset[block]] <= at:
@@ -373,37 +374,37 @@ def newest_samples(ring: Ring, ids: Ids, at: int, lookback: int, times: Times, b
                                 times[i] = t
                                 bits[i] = b
                     row -= 1
-            block = np.int64(ring.older[block])
+            block = i64(ring.older[block])
 
 
 @compiled
 def first_block(ring: Ring, cohort: int, start: int) -> int:
     """The oldest block with a row after ``start``, or -1."""
-    block = np.int64(ring.newest[cohort])
-    found = np.int64(-1)
+    block = i64(ring.newest[cohort])
+    found = i64(-1)
     while block >= 0 and last_time(ring, block) > start:
         found = block
-        block = np.int64(ring.older[block])
+        block = i64(ring.older[block])
     return found
 
 
 @compiled
 def count_rows(ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks: Times) -> None:
-    """Upper bounds: ``first`` int64[n + 1] of how many rows in (start, end] every id's cohort has, summed; where they begin."""
-    known = np.int64(-1)
-    rows = np.int64(0)
-    begin = np.int64(-1)
+    """``first`` int64[n + 1]: rows in (start, end] of the ids' cohorts, summed; ``blocks``: where they begin."""
+    known = i64(-1)
+    rows = i64(0)
+    begin = i64(-1)
     first[0] = 0
     for i in range(len(ids)):
-        cohort = np.int64(ring.cohort[ids[i]])
+        cohort = i64(ring.cohort[ids[i]])
         if cohort != known:
-            known, rows, begin = cohort, np.int64(0), np.int64(-1)
+            known, rows, begin = cohort, i64(0), i64(-1)
             if cohort >= 0:
                 begin = first_block(ring, cohort, start)
             block = begin
             while block >= 0 and ring.cells[ring.offset[block]] <= end:
                 rows += rows_up_to(ring, block, end) - rows_up_to(ring, block, start)
-                block = np.int64(ring.newer[block])
+                block = i64(ring.newer[block])
         blocks[i] = begin
         first[i + 1] = first[i] + rows
 
@@ -413,18 +414,18 @@ def gather(
     ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks: Times, times: Times, bits: Times
 ) -> int:
     """Samples in (start, end] without stale markers, series after series; ``first`` becomes exact. Returns how many."""
-    n = np.int64(0)
+    n = i64(0)
     for i in range(len(ids)):
         first[i] = n
         block = blocks[i]
-        column = np.int64(ring.column[ids[i]])
+        column = i64(ring.column[ids[i]])
         while block >= 0:
             base = ring.offset[block]
             if ring.cells[base] > end:
                 break
-            width = np.int64(ring.width[block])
+            width = i64(ring.width[block])
             if column < width:
-                low, high = np.int64(0), np.int64(ring.used[block])
+                low, high = i64(0), i64(ring.used[block])
                 if ring.cells[base] <= start:
                     low = rows_up_to(ring, block, start)
                 if ring.cells[base + high - 1] > end:
@@ -435,23 +436,23 @@ def gather(
                     # Written before it is known to count: the place is there, and the next sample takes it otherwise.
                     times[n] = ring.cells[base + row]
                     bits[n] = b
-                    n += np.int64(b != ABSENT and b != STALE_BITS)
+                    n += i64(b != ABSENT and b != STALE_BITS)
                     cell += width
-            block = np.int64(ring.newer[block])
+            block = i64(ring.newer[block])
     first[len(ids)] = n
     return n
 
 
 @compiled
 def move_columns(ring: Ring, source: int, target: int, old: Ids, new: Ids) -> None:
-    """Copy columns ``old`` of cohort ``source`` to columns ``new`` of the empty cohort ``target``; blank them in the source.
+    """Copy columns ``old`` of ``source`` to columns ``new`` of the empty cohort ``target``; blank them in the source.
 
     The caller has made room: an append cannot fail.
     """
-    block = np.int64(ring.oldest[source])
+    block = i64(ring.oldest[source])
     while block >= 0:
         for row in range(ring.used[block]):
-            to, at = np.int64(-1), np.int64(0)
+            to, at = i64(-1), i64(0)
             for k in range(len(old)):
                 if old[k] >= ring.width[block]:
                     continue
@@ -464,25 +465,25 @@ def move_columns(ring: Ring, source: int, target: int, old: Ids, new: Ids) -> No
                         return
                 ring.cells[cell_of(ring, to, at, new[k])] = ring.cells[cell]
                 ring.cells[cell] = ABSENT
-        block = np.int64(ring.newer[block])
+        block = i64(ring.newer[block])
 
 
 @compiled
 def blank_columns(ring: Ring, cohort: int, columns: Ids) -> None:
-    block = np.int64(ring.oldest[cohort])
+    block = i64(ring.oldest[cohort])
     while block >= 0:
         for k in range(len(columns)):
             if columns[k] < ring.width[block]:
                 for row in range(ring.used[block]):
                     ring.cells[cell_of(ring, block, row, columns[k])] = ABSENT
-        block = np.int64(ring.newer[block])
+        block = i64(ring.newer[block])
 
 
 @compiled
 def empty_cohort(ring: Ring, cohort: int) -> None:
     """Free all of its blocks."""
     while ring.oldest[cohort] >= 0:
-        dispose(ring, cohort, np.int64(ring.oldest[cohort]))
+        dispose(ring, cohort, i64(ring.oldest[cohort]))
 
 
 @compiled
@@ -494,14 +495,14 @@ def shed_all(ring: Ring, cohorts: Ids, now: int) -> None:
 @compiled
 def pack_pool(ring: Ring, out: Times) -> int:
     """Move the cells of every block in use to ``out``, close together; free blocks lose theirs. Cells used."""
-    at = np.int64(0)
+    at = i64(0)
     ring.free[:] = -1
     for block in range(ring.counts[BLOCKS_USED]):
         if ring.used[block] < 0:
             ring.newer[block] = ring.free[BARE]
             ring.free[BARE] = block
             continue
-        size = np.int64(ring.rows[block]) * (ring.width[block] + 1)
+        size = i64(ring.rows[block]) * (ring.width[block] + 1)
         for i in range(size):
             out[at + i] = ring.cells[ring.offset[block] + i]
         ring.offset[block] = at

@@ -11,17 +11,25 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+i64: Callable[[Any], int] = cast(Any, np.int64)
+"""``np.int64`` to numba, ``int`` to the type checker: wide arithmetic on what comes out of narrow arrays."""
+
 
 def compiled(function: F) -> F:
     """``njit`` with a cache on disk and without the GIL, typed: the event loop runs beside a kernel."""
     return cast(F, njit(cache=True, nogil=True)(function))
+
+
+def inlined(function: F) -> F:
+    """As :func:`compiled`, built into every kernel that calls it: for small steps that take many arrays."""
+    return cast(F, njit(cache=True, nogil=True, forceinline=True)(function))
 
 
 def _loader(array: Any, element: Any, bits: int) -> Any:
@@ -30,26 +38,29 @@ def _loader(array: Any, element: Any, bits: int) -> Any:
     signature = element(array, types.intp)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        data = cgutils.create_struct_proxy(sig.args[0])(context, builder, value=args[0]).data
+        proxy: Any = cgutils.create_struct_proxy(sig.args[0])  # type: ignore[no-untyped-call]
+        data = proxy(context, builder, value=args[0]).data
         pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(bits).as_pointer())
         return builder.load(pointer, align=1)
 
     return signature, codegen
 
 
-@intrinsic
-def word64(typingctx: Any, data: Any, at: Any) -> Any:
-    """The eight bytes ``data[at:at + 8]`` as a little-endian ``uint64``; the caller proves that they are there."""
+def _word64(typingctx: Any, data: Any, at: Any) -> Any:
     return _loader(data, types.uint64, 64)
 
 
-@intrinsic
-def bits64(typingctx: Any, data: Any, at: Any) -> Any:
-    """As :func:`word64`, but ``int64``: the bits of a double, whatever NaN they are."""
+def _bits64(typingctx: Any, data: Any, at: Any) -> Any:
     return _loader(data, types.int64, 64)
 
 
-@compiled
+word64: Callable[[npt.NDArray[np.uint8], int], np.uint64] = cast(Any, intrinsic(_word64))
+"""The eight bytes ``data[at:at + 8]`` as a little-endian number; the caller proves that they are there."""
+bits64: Callable[[npt.NDArray[np.uint8], int], int] = cast(Any, intrinsic(_bits64))
+"""As :data:`word64`, signed: the bits of a double, whatever NaN they are."""
+
+
+@inlined
 def tail64(data: npt.NDArray[np.uint8], at: int, end: int) -> np.uint64:
     """The bytes ``data[at:end]``, fewer than eight, as a little-endian number."""
     word = np.uint64(0)
@@ -58,7 +69,7 @@ def tail64(data: npt.NDArray[np.uint8], at: int, end: int) -> np.uint64:
     return word
 
 
-@compiled
+@inlined
 def hash_bytes(data: npt.NDArray[np.uint8], at: int, end: int, seed: np.uint64) -> np.uint64:
     """A hash of ``data[at:end]``: multiply, rotate, add over words of eight bytes, seeded per process.
 
@@ -74,7 +85,7 @@ def hash_bytes(data: npt.NDArray[np.uint8], at: int, end: int, seed: np.uint64) 
     return h ^ (h >> np.uint64(29))
 
 
-@compiled
+@inlined
 def same_bytes(a: npt.NDArray[np.uint8], at: int, b: npt.NDArray[np.uint8], to: int, size: int) -> bool:
     """Whether ``a[at:at + size]`` and ``b[to:to + size]`` are the same bytes; both ranges lie inside."""
     i = 0
@@ -85,11 +96,11 @@ def same_bytes(a: npt.NDArray[np.uint8], at: int, b: npt.NDArray[np.uint8], to: 
     while i < size:
         different |= np.uint64(a[at + i] ^ b[to + i])
         i += 1
-    return different == np.uint64(0)
+    return bool(different == np.uint64(0))
 
 
 def grown(array: npt.NDArray[Any], size: int, fill: int = 0) -> npt.NDArray[Any]:
-    """A copy of one-dimensional ``array`` with room for at least ``size``, a quarter more than before, new cells ``fill``."""
+    """``array``, or a copy a quarter longer, with room for at least ``size``; new cells hold ``fill``."""
     if size <= len(array):
         return array
     out = np.full(max(size, len(array) + (len(array) >> 2) + 64), fill, array.dtype)

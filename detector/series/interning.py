@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.nouns import Ids
-from detector.series.compiled import compiled, grown
+from detector.series.compiled import compiled, grown, i64
 
 CLASSES = 32
 """Free posting blocks are kept by the power of two that their room reaches."""
@@ -65,6 +65,19 @@ class Strings:
             self._texts[code] = ""
             self._free.append(code)
 
+    def texts(self) -> list[str]:
+        """By code; codes that are free hold the empty text."""
+        return list(self._texts)
+
+    def restore(self, texts: list[str], uses: npt.NDArray[np.int64]) -> None:
+        """Texts by code; those without a use are free."""
+        self._texts = [text if n else "" for text, n in zip(texts, uses.tolist(), strict=True)]
+        self._uses = array("l", uses.tolist())
+        self._uses[0] = 1
+        self._codes = {text: code for code, text in enumerate(self._texts) if text}
+        self._codes[""] = 0
+        self._free = [code for code in range(1, len(texts)) if not self._uses[code]]
+
     def bytes(self) -> int:
         """Estimated memory, bytes: a dictionary entry, a list slot, a counter and the text each."""
         return sum(map(len, self._texts)) + 170 * len(self._texts)
@@ -87,10 +100,10 @@ def _post(
 
     ``free[k]``: offset of the first free block with room for 2**k (or -1), chained through the block's first cell.
     """
-    need = np.int64(0)
+    need = i64(0)
     for pair in keys:
         if size[pair] == room[pair]:
-            need += max(1, 2 * np.int64(room[pair]))
+            need += max(1, 2 * i64(room[pair]))
     if used[0] + need > len(ids):
         return False
     for pair in keys:
@@ -185,11 +198,12 @@ class Pairs:
     def post(self, id: int, keys: Ids) -> None:
         """Series ``id`` carries the pairs ``keys``."""
         while not _post(id, keys, self._start, self.size, self._room, self._ids, self._blocks, self._used):
-            need = int(self._used[0]) + int(np.maximum(1, 2 * self._room[keys]).sum())
-            self._ids = grown(self._ids, need)
+            if not self.pack():
+                need = int(self._used[0]) + int(np.maximum(1, 2 * self._room[keys]).sum())
+                self._ids = grown(self._ids, need)
 
     def unpost(self, pairs: Ids, live: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-        """Drop ids that are not ``live`` from ``pairs``; the (name, value) codes of the pairs that nobody carries now."""
+        """Drop ids that are not ``live`` from ``pairs``; (name, value) codes of the pairs that nobody carries now."""
         _unpost(pairs, live, self._start, self.size, self._ids)
         gone = []
         for pair in pairs[self.size[pairs] == 0].tolist():
@@ -215,15 +229,32 @@ class Pairs:
         """The pairs of one label name."""
         return np.flatnonzero(self.name[: self.count] == name).astype(np.int32)
 
-    def pack(self) -> None:
-        """Give back spare room when most of the arena is spare."""
+    def pack(self) -> bool:
+        """Give back spare room when much of the arena is spare; whether it was."""
         total = int(self.size[: self.count].sum())
-        if len(self._ids) > 1024 and total < 0.7 * len(self._ids):
-            out = np.zeros(total + (total >> 3) + 64, np.int32)
-            n = self.count
-            self._used[0] = _pack(self._start[:n], self.size[:n], self._room[:n], self._ids, out)
-            self._ids = out
-            self._blocks[:] = -1
+        if len(self._ids) <= 1024 or total > 0.7 * len(self._ids):
+            return False
+        out = np.zeros(total + (total >> 2) + 64, np.int32)
+        n = self.count
+        self._used[0] = _pack(self._start[:n], self.size[:n], self._room[:n], self._ids, out)
+        self._ids = out
+        self._blocks[:] = -1
+        return True
+
+    def restore(self, name: Ids, value: Ids, ids: Ids, keys: Ids) -> None:
+        """Pairs by number (name 0: free); ``ids[i]`` carries pair ``keys[i]``."""
+        n = self.count = len(name)
+        self.name, self.value = name.copy(), value.copy()
+        self.size = np.bincount(keys, minlength=n).astype(np.int32)
+        self._room = self.size.copy()
+        self._start = (np.cumsum(self.size) - self.size).astype(np.int32)
+        self._ids = ids[np.argsort(keys, kind="stable")].astype(np.int32)
+        self._used[0] = len(self._ids)
+        self._blocks[:] = -1
+        numbers = enumerate(zip(name.tolist(), value.tolist(), strict=True))
+        self._codes = {a << 32 | b: pair for pair, (a, b) in numbers if a}
+        self._free = np.flatnonzero(name == 0).tolist()
+        self.version += 1
 
     def bytes(self) -> int:
         return self._ids.nbytes + 5 * self.name.nbytes + 130 * self.count

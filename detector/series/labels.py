@@ -2,13 +2,13 @@
 
 A series is a row of pair numbers in one ``int32`` arena; nothing per series is a Python object. Ids are reused after
 :meth:`Index.release`; whoever builds a batch takes births and releases with :meth:`Index.drain`, and whoever caches
-ids compares :attr:`Index.generation`. Single writer, no locks.
+ids compares :attr:`Index.releases`. Single writer, no locks.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -18,10 +18,11 @@ import numpy.typing as npt
 import re2
 
 from detector.nouns import Born, Ids, LabelSet
-from detector.series.compiled import compiled, grown
+from detector.series.compiled import compiled, grown, i64
 from detector.series.interning import Pairs, Strings
+from detector.series.metadata import TYPES, Metadata
+from detector.series.texts import pack_json, pack_texts, unpack_json, unpack_texts
 
-TYPES = ("", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown")
 EMPTY = -1
 TOMBSTONE = -2
 MOST_SELECTIONS = 4096
@@ -41,7 +42,7 @@ def _regex(pattern: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Matcher:
-    """``name op "value"`` as in PromQL; regular expressions are RE2, anchored at both ends. A label that is absent is ``""``.
+    """``name op "value"`` as in PromQL; patterns are RE2, anchored at both ends; a label that is absent is ``""``.
 
     ValueError names a pattern that does not compile.
     """
@@ -75,7 +76,7 @@ def _digest(keys: Ids, at: int, n: int, seed: np.uint64) -> np.uint64:
 def _find(table: Ids, arena: Ids, begin: Ids, count: npt.NDArray[np.uint16], key: Ids, seed: np.uint64) -> int:
     """The id whose pairs are ``key``, or -1. ``table`` has 2**k cells, one of them empty at least."""
     mask = len(table) - 1
-    slot = np.int64(_digest(key, 0, len(key), seed) & np.uint64(mask))
+    slot = i64(_digest(key, 0, len(key), seed) & np.uint64(mask))
     while table[slot] != EMPTY:
         id = table[slot]
         if id >= 0 and count[id] == len(key):
@@ -83,9 +84,9 @@ def _find(table: Ids, arena: Ids, begin: Ids, count: npt.NDArray[np.uint16], key
             for i in range(len(key)):
                 same &= arena[begin[id] + i] == key[i]
             if same:
-                return np.int64(id)
+                return i64(id)
         slot = (slot + 1) & mask
-    return np.int64(-1)
+    return i64(-1)
 
 
 @compiled
@@ -93,7 +94,7 @@ def _fill(table: Ids, arena: Ids, begin: Ids, count: npt.NDArray[np.uint16], ids
     """Enter ``ids``, none of which is in ``table``; it has room."""
     mask = len(table) - 1
     for id in ids:
-        slot = np.int64(_digest(arena, begin[id], count[id], seed) & np.uint64(mask))
+        slot = i64(_digest(arena, begin[id], count[id], seed) & np.uint64(mask))
         while table[slot] >= 0:
             slot = (slot + 1) & mask
         table[slot] = id
@@ -104,7 +105,7 @@ def _bury(table: Ids, arena: Ids, begin: Ids, count: npt.NDArray[np.uint16], ids
     """Take ``ids``, all of which are in ``table``, out of it."""
     mask = len(table) - 1
     for id in ids:
-        slot = np.int64(_digest(arena, begin[id], count[id], seed) & np.uint64(mask))
+        slot = i64(_digest(arena, begin[id], count[id], seed) & np.uint64(mask))
         while table[slot] != id:
             slot = (slot + 1) & mask
         table[slot] = TOMBSTONE
@@ -144,14 +145,16 @@ class Index:
     def __init__(self) -> None:
         self.strings = Strings()
         self.pairs = Pairs()
-        self.version = 0
-        """Changes with every birth and release."""
+        self.generation = 0
+        """Counts births and releases: what was found in the index holds while it stands still."""
         self.size = 0
         """Live series."""
         self.capacity = 0
         """Every id ever given is below it: the length that arrays by id need."""
-        self.generation: Ids = np.zeros(64, np.int32)
-        """int32 per id: counts releases of the id; compare it before trusting a cached id."""
+        self.releases: Ids = np.zeros(64, np.int32)
+        """int32 per id: how often the id was released; compare it before trusting a cached id."""
+        self.types = Metadata()
+        """What senders say about metrics, by metric family."""
         self.live: npt.NDArray[np.bool_] = np.zeros(64, np.bool_)
         self._begin: Ids = np.zeros(64, np.int32)
         self._count = np.zeros(64, np.uint16)
@@ -184,7 +187,7 @@ class Index:
         return int(_find(self._table, self._arena, self._begin, self._count, key, self._seed))
 
     def intern(self, labels: LabelSet, target: str, type: str = "", limit: int | None = None) -> int:
-        """The id of ``labels`` (sorted by name, no empty value), new if need be; -1 when ``limit`` live series are there.
+        """The id of ``labels`` (sorted, no empty value), new if need be; -1 when ``limit`` live series are there.
 
         The first target and type that a series comes with are its own for as long as it lives.
         """
@@ -208,7 +211,7 @@ class Index:
         self.size += 1
         self._enter(id)
         self._born[id] = None
-        self.version += 1
+        self.generation += 1
         return id
 
     def release(self, ids: Ids) -> None:
@@ -219,7 +222,7 @@ class Index:
             return
         _bury(self._table, self._arena, self._begin, self._count, ids, self._seed)
         self.live[ids] = False
-        self.generation[ids] += 1
+        self.releases[ids] += 1
         touched = np.unique(_gather(ids, self._begin, self._count, self._arena))
         for name, value in self.pairs.unpost(touched, self.live):
             self.strings.drop(name)
@@ -234,10 +237,10 @@ class Index:
             self._free.append(id)
         self.size -= len(ids)
         self.pairs.pack()
-        self.version += 1
+        self.generation += 1
 
     def drain(self) -> tuple[tuple[Born, ...], Ids]:
-        """Births and releases since the last call, for ``Batch.born`` and ``Batch.gone``; released ids come first in time."""
+        """Births and releases since the last call, for ``Batch.born`` and ``Batch.gone``; releases come first."""
         if not self._born and not self._gone:
             return (), np.empty(0, np.int32)
         born = tuple(self.born(id) for id in self._born)
@@ -259,7 +262,7 @@ class Index:
     def _reserve(self, size: int) -> None:
         if size <= len(self._begin):
             return
-        for field in ("generation", "live", "_begin", "_count", "_target", "_type"):
+        for field in ("releases", "live", "_begin", "_count", "_target", "_type"):
             setattr(self, field, grown(getattr(self, field), size))
 
     def _place(self, n: int) -> int:
@@ -307,16 +310,28 @@ class Index:
         return self._target[ids]
 
     def type_of(self, id: int) -> str:
-        """The OpenMetrics type that the series was born with, or ``""``."""
-        return TYPES[self._type[id]]
+        """The OpenMetrics type that the series was born with, else its family's, else ``""``."""
+        born_with = TYPES[self._type[id]]
+        if born_with or not len(self.types):
+            return born_with
+        return self.types.type_of(self.labels_of(id).get("__name__", ""))
+
+    def metric_types(self) -> dict[str, str]:
+        """Metric name or family to type (``""`` unknown), of what is live and of what senders told."""
+        types = dict.fromkeys(self.label_values("__name__"), "")
+        return types | {family: said.type for family, said in self.types.items()}
 
     def label_column(self, ids: Ids, name: str) -> Ids:
-        """int32[ids]: the string code of label ``name`` per id, 0 where absent; codes are valid until the next release."""
+        """int32[ids]: the string code of label ``name`` per id, 0 where absent; codes hold until the next release."""
         code = self.strings.code(name)
         if code <= 0:
             return np.zeros(len(ids), np.int32)
         ids = np.ascontiguousarray(ids, np.int32)
         return _column(ids, code, self._begin, self._count, self._arena, self.pairs.name, self.pairs.value)
+
+    def code(self, text: str) -> int:
+        """The code of a text; -1 when no series uses it."""
+        return self.strings.code(text)
 
     def string(self, code: int) -> str:
         return self.strings.text(code)
@@ -351,8 +366,8 @@ class Index:
 
         The array is shared: do not write to it.
         """
-        if self._selected_at != self.version or len(self._selections) > MOST_SELECTIONS:
-            self._selections, self._selected_at = {}, self.version
+        if self._selected_at != self.generation or len(self._selections) > MOST_SELECTIONS:
+            self._selections, self._selected_at = {}, self.generation
         key = tuple(matchers)
         found = self._selections.get(key)
         if found is None:
@@ -385,7 +400,7 @@ class Index:
         column = self.label_column(ids, matcher.name)
         if matcher.op in ("=", "!="):
             code = self.strings.code(matcher.value)
-            return (column == code) == (matcher.op == "=")
+            return np.asarray((column == code) == (matcher.op == "="), np.bool_)
         fits = np.zeros(len(self.strings), np.bool_)
         fits[self.pairs.value[self._pairs_for(matcher)]] = True
         fits[0] = matcher.matches("")
@@ -409,8 +424,57 @@ class Index:
             self._accepted[matcher] = found
         return found
 
+    # --- written down ---
+
+    def dump(self) -> dict[str, npt.NDArray[Any]]:
+        """Named arrays; births and releases not yet drained are not in it."""
+        n, ids = self.capacity, self.all()
+        texts, ends = pack_texts(self.strings.texts())
+        types = [(family, said.type, said.help, said.unit) for family, said in self.types.items()]
+        return {
+            "index.texts": texts,
+            "index.ends": ends,
+            "index.pair_name": self.pairs.name[: self.pairs.count].copy(),
+            "index.pair_value": self.pairs.value[: self.pairs.count].copy(),
+            "index.ids": ids,
+            "index.count": self._count[ids],
+            "index.keys": _gather(ids, self._begin, self._count, self._arena),
+            "index.target": self._target[ids],
+            "index.type": self._type[ids],
+            "index.releases": self.releases[:n].copy(),
+            "index.types": pack_json(types),
+        }
+
+    def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Into a fresh index; ValueError when the arrays do not fit together."""
+        texts = unpack_texts(arrays["index.texts"], arrays["index.ends"])
+        name, value = arrays["index.pair_name"], arrays["index.pair_value"]
+        ids, count, keys = arrays["index.ids"], arrays["index.count"].astype(np.int64), arrays["index.keys"]
+        target, n = arrays["index.target"], len(arrays["index.releases"])
+        bounds = [(name, len(texts)), (value, len(texts)), (target, len(texts)), (ids, n), (keys, len(name))]
+        inside = all(a.min(initial=0) >= 0 and a.max(initial=-1) < most for a, most in bounds)
+        same = len(ids) == len(count) == len(target) and len(name) == len(value) and count.sum() == len(keys)
+        if not (inside and same):
+            raise ValueError("the stored index does not fit together")
+        self.capacity, self.size = n, len(ids)
+        self._reserve(n)
+        self.releases[:n] = arrays["index.releases"]
+        self.live[ids] = True
+        self._count[ids], self._begin[ids] = count, np.cumsum(count) - count
+        self._target[ids], self._type[ids] = target, arrays["index.type"]
+        self._arena, self._arena_used, self._holes = keys.copy(), len(keys), {}
+        self._free = np.flatnonzero(~self.live[:n])[::-1].tolist()
+        used = name > 0
+        uses = np.bincount(np.concatenate([name[used], value[used], target]), minlength=len(texts))
+        self.strings.restore(texts, uses.astype(np.int64))
+        self.pairs.restore(name, value, np.repeat(ids, count), keys)
+        for family, kind, help, unit in unpack_json(arrays["index.types"]):
+            self.types.note(family, kind, help, unit)
+        self._rehash()
+        self.generation += 1
+
     def bytes(self) -> int:
         """Estimated memory, bytes."""
-        per_id = self.generation.nbytes + self.live.nbytes + self._begin.nbytes + self._count.nbytes
+        per_id = self.releases.nbytes + self.live.nbytes + self._begin.nbytes + self._count.nbytes
         per_id += self._target.nbytes + self._type.nbytes
         return per_id + self._arena.nbytes + self._table.nbytes + self.pairs.bytes() + self.strings.bytes()

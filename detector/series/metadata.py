@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from detector.series.labels import TYPES
-
+TYPES = ("", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset", "unknown")
 MOST_FAMILIES = 50_000
 LONGEST_TEXT = 1024
 SUFFIXES = ("_bucket", "_count", "_sum", "_total", "_created", "_info")

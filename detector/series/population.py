@@ -21,8 +21,8 @@ from detector.series.limits import FOREVER, Depth
 LOOK_AFTER_ROWS = 64
 """A cohort's density is looked at whenever it has gained so many rows."""
 SPARSE = 0.5
-POOL_STEP = 1 << 20
-"""Cells (8 MiB) that the pool grows by at most: small beside the pool, and growing moves no memory."""
+POOL_STEP = 1 << 18
+"""Cells (2 MiB) that the pool grows by at most: small beside the pool, and growing moves no memory."""
 
 Key = tuple[int, int]
 """(string code of the target, span in ms)."""
@@ -95,9 +95,8 @@ class Population:
     def reserve_series(self) -> None:
         need, ring = self.index.capacity, self.ring
         if need > len(ring.cohort):
-            self.ring = ring._replace(
-                cohort=grown(ring.cohort, need, -1), column=grown(ring.column, need), last=grown(ring.last, need, co.NEVER)
-            )
+            last = grown(ring.last, need, co.NEVER)
+            self.ring = ring._replace(cohort=grown(ring.cohort, need, -1), column=grown(ring.column, need), last=last)
 
     # --- admission ---
 
@@ -110,7 +109,7 @@ class Population:
         return np.array(spans, np.int64)[where]
 
     def _admit(self, series: Ids, at: Times) -> None:
-        """Give every id a cohort by target, span and first time; ``at`` is the time of each's sample, in order of arrival."""
+        """Give every id a cohort by target, span and the time of its first sample; ``at`` int64[series]."""
         ids, first = np.unique(series, return_index=True)
         if not len(ids):
             return
@@ -257,8 +256,8 @@ class Population:
         housed = ids[homed]
         idle = housed[ring.last[housed] <= now - ring.span[ring.cohort[housed]]]
         # Interned, but never a sample stored: gone at the second sweep that sees it so.
-        unborn = {id: int(self.index.generation[id]) for id in ids[~homed].tolist()}
-        void = [id for id, generation in unborn.items() if self._unborn.get(id) == generation]
+        unborn = {id: int(self.index.releases[id]) for id in ids[~homed].tolist()}
+        void = [id for id, releases in unborn.items() if self._unborn.get(id) == releases]
         self._unborn = unborn
         idle = np.union1d(idle, np.array(void, np.int32)).astype(np.int32)
         if len(idle):
@@ -287,8 +286,6 @@ class Population:
 
     def set_depth(self, depth: Depth) -> None:
         self.depth = depth
-        if not self.evict:
-            return
         self.reserve_series()
         ids = self.index.all()
         ids = ids[self.ring.cohort[ids] >= 0]
@@ -312,6 +309,18 @@ class Population:
         self.keys[cohort] = (key[0], stay)
         self.targets.setdefault((key[0], stay), []).append(cohort)
         self.ring.span[cohort] = stay
+
+    def restore_lists(self, irregular: list[list[int]], spare: list[list[int]]) -> None:
+        """After ``ring``, ``count`` and ``keys`` are set: everything that follows from them, and these two."""
+        self.members = np.bincount(self.ring.cohort[self.ring.cohort >= 0], minlength=self.count).astype(np.int32)
+        self.targets = {}
+        for cohort, key in self.keys.items():
+            self.targets.setdefault(key, []).append(cohort)
+        self._free = [cohort for cohort in range(self.count) if cohort not in self.keys]
+        self.irregular = {(target, span) for target, span in irregular}
+        self._spare = {}
+        for cohort, column in spare:
+            self._spare.setdefault(cohort, []).append(column)
 
     def bytes(self) -> dict[str, int]:
         ring = self.ring

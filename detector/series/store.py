@@ -17,6 +17,7 @@ from detector.series.labels import Index
 from detector.series.limits import Depth, Limits
 from detector.series.metadata import Metadata
 from detector.series.population import Population
+from detector.series.state import dump, load
 
 REASONS = {
     co.DUPLICATE: "duplicate-timestamp",
@@ -34,7 +35,7 @@ NAMED_OFFENDERS = 5
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What became of a batch. ``kept`` bool[n]: the samples that were stored; a repeated sample (same time, same bits)
-    is neither kept nor rejected. ``late``: kept, but at or before the event time given. ``first``: the first offenders."""
+    is neither kept nor rejected. ``late``: kept, but at or before the event time given. ``first``: some offenders."""
 
     stored: int
     kept: npt.NDArray[np.bool_]
@@ -46,7 +47,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Samples of ``ids[i]``: ``at`` and ``value`` from ``first[i]`` to ``first[i + 1]``, in order of time, series-major."""
+    """Samples of ``ids[i]``: ``at`` and ``value`` from ``first[i]`` to ``first[i + 1]``, in order of time."""
 
     ids: Ids
     first: Times
@@ -60,9 +61,12 @@ class Store:
     def __init__(self, limits: Limits | None = None, depth: Depth | None = None, evict: bool = True) -> None:
         self.limits = limits or Limits()
         self.index = Index()
-        self.types = Metadata()
-        """Metric metadata for ``/api/v1/metadata``, by metric family."""
         self._population = Population(self.index, depth or Depth(), evict)
+
+    @property
+    def types(self) -> Metadata:
+        """Metric metadata for ``/api/v1/metadata``, by metric family."""
+        return self.index.types
 
     @property
     def series_count(self) -> int:
@@ -162,12 +166,16 @@ class Store:
 
     # --- upkeep ---
 
+    def set_limits(self, limits: Limits) -> None:
+        """Limits from now on; series beyond a smaller one stay."""
+        self.limits = limits
+
     def set_depth(self, depth: Depth) -> None:
         """Rings reach as far back as ``depth`` says from now on; what is there stays as far as it fits."""
         self._population.set_depth(depth)
 
     def sweep(self, now: int) -> Ids:
-        """Release series without a sample within their span before ``now``; their ids, free in the next batch's ``gone``."""
+        """Release series without a sample within their span before ``now``; their ids, which new series may get."""
         return self._population.sweep(now)
 
     def release(self, ids: Ids) -> None:
@@ -180,15 +188,11 @@ class Store:
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
         """Everything as named arrays; format version inside."""
-        from detector.series import state
-
-        return state.dump(self.index, self._population)
+        return dump(self.index, self._population)
 
     def restore(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Into a fresh store; ValueError, and the store unusable, when the arrays do not fit together."""
-        from detector.series import state
-
-        state.load(arrays, self.index, self._population)
+        load(arrays, self.index, self._population)
 
 
 def warm() -> None:

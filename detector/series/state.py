@@ -1,0 +1,74 @@
+"""A store as named arrays, and back. Derived things (postings, tables, counts of uses) are made anew.
+
+Ids stay what they are, so that models and journal, which speak of ids, still agree with the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.series import cohort as co
+from detector.series.labels import Index
+from detector.series.population import Population
+
+VERSION = 1
+Array = npt.NDArray[Any]
+Arrays = Mapping[str, Array]
+
+BLOCKS = ("offset", "width", "rows", "used", "older", "newer")
+COHORTS = ("oldest", "newest", "columns", "span", "added_rows", "added_samples")
+SERIES = ("cohort", "column", "last")
+
+
+def dump(index: Index, population: Population) -> dict[str, Array]:
+    """Copies: the store may go on while they are written."""
+    population.reserve_series()
+    ring = population.ring
+    sizes = {"cells": int(ring.counts[co.CELLS_USED])}
+    sizes |= dict.fromkeys(BLOCKS, int(ring.counts[co.BLOCKS_USED])) | dict.fromkeys(COHORTS, population.count)
+    sizes |= dict.fromkeys(SERIES, index.capacity)
+    arrays = {f"ring.{name}": getattr(ring, name)[: sizes.get(name)].copy() for name in ring._fields}
+    lists: dict[str, list[tuple[int, ...]]] = {
+        "keys": [(cohort, *key) for cohort, key in population.keys.items()],
+        "irregular": list(population.irregular),
+        "spare": list(population.free_columns()),
+    }
+    for name, rows in lists.items():
+        arrays[f"cohorts.{name}"] = np.array(rows, np.int64).reshape(len(rows), 3 if name == "keys" else 2)
+    return {"version": np.array([VERSION]), **arrays, **index.dump()}
+
+
+def load(arrays: Arrays, index: Index, population: Population) -> None:
+    """Into a fresh index and population; ValueError when the arrays do not fit together."""
+    version = int(arrays["version"][0])
+    if version != VERSION:
+        raise ValueError(f"stored series have format version {version}, this program reads {VERSION}")
+    index.load(arrays)
+    ring = co.Ring(**{name: arrays[f"ring.{name}"].copy() for name in co.Ring._fields})
+    population.count = len(ring.span)
+    _check(ring, index, population.count)
+    population.ring = ring
+    population.keys = {c: (target, span) for c, target, span in arrays["cohorts.keys"].tolist()}
+    population.restore_lists(arrays["cohorts.irregular"].tolist(), arrays["cohorts.spare"].tolist())
+    population.set_depth(population.depth)
+
+
+def _check(ring: co.Ring, index: Index, cohorts: int) -> None:
+    """Kernels do not check bounds, so nothing may point outside."""
+    blocks, cells = len(ring.offset), len(ring.cells)
+    groups = [(BLOCKS, blocks), (COHORTS, cohorts), (SERIES, index.capacity)]
+    sizes = all(len(getattr(ring, name)) == size for names, size in groups for name in names)
+    within = [(ring.cohort, cohorts)]
+    within += [(array, blocks) for array in (ring.older, ring.newer, ring.oldest, ring.newest, ring.free)]
+    links = all(array.min(initial=0) >= -1 and array.max(initial=-1) < size for array, size in within)
+    live = ring.used >= 0
+    size = ring.rows.astype(np.int64) * (ring.width + 1)
+    fits = bool(np.all((ring.offset >= 0) & (ring.offset + size <= cells) | ~live))
+    counted = ring.counts.tolist() == [cells, blocks] and len(ring.free) == 2 * co.CLASSES + 1
+    if not (sizes and links and fits and counted and bool(np.all(ring.used <= ring.rows))):
+        raise ValueError("stored series do not fit together")
+
