@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
+from detector.clock import parse_rfc3339
 from detector.ingest import openmetrics as om
+from detector.ingest.alertmanager import AlertOptions, parse_webhook
 from detector.ingest.decode.labelling import metric_of, target_of
-from detector.nouns import Batch, Ids, LabelSet, Times, Values
+from detector.nouns import Alert, Batch, Ids, LabelSet, Times, Values
 from detector.series.labels import Index
 
 CHUNK = 4 << 20
@@ -231,3 +234,32 @@ class _Reader:
         value = np.concatenate([part[2] for part in self.parts])
         self.parts.clear()
         return self.lines, np.asarray(self.canonical, np.int32)[series], at, value
+
+
+def read_alerts(path: Path, options: AlertOptions | None = None) -> list[Alert]:
+    """Webhooks kept one JSON object a line, ``{"received_at": RFC 3339, "body": webhook}``, in the order they came.
+
+    Raises RecordingError with file and line; an alert that Alertmanager would not send is an error too.
+    """
+    alerts: list[Alert] = []
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise RecordingError(path, 0, f"cannot be read: {error.strerror or error}") from None
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            kept = msgspec.json.decode(line, type=_KeptWebhook)
+            taken = parse_webhook(bytes(kept.body), parse_rfc3339(kept.received_at), options or AlertOptions())
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise RecordingError(path, number, str(error)) from None
+        if taken.errors:
+            raise RecordingError(path, number, "; ".join(taken.errors))
+        alerts.extend(taken.alerts)
+    return sorted(alerts, key=lambda alert: alert.received_at)
+
+
+class _KeptWebhook(msgspec.Struct):
+    received_at: str
+    body: msgspec.Raw

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from detector.ingest import recordings
 from detector.ingest.openmetrics import parse_series
-from detector.ingest.recordings import RecordingError, read
+from detector.ingest.recordings import RecordingError, read, read_alerts
 from detector.nouns import Batch, LabelSet
 from detector.series.labels import Index
 
@@ -261,3 +261,27 @@ def test_a_real_recording_is_read_whole(shared_data: Path) -> None:
     assert recording.samples == expected == sum(len(batch.at) for batch in recording.batches())
     types = {b.type for batch in read(path, Index()).batches() for b in batch.born}
     assert {"counter", "gauge"} <= types
+
+
+def test_recorded_webhooks_become_alerts_in_the_order_they_came(shared_data: Path) -> None:
+    alerts = read_alerts(shared_data / "recordings" / "disk_fill" / "alerts.jsonl")
+    assert [a.status for a in alerts].count("firing") >= 2
+    assert [a.received_at for a in alerts] == sorted(a.received_at for a in alerts)
+    assert alerts[0].labels["alertname"] == "DiskWillFill"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", ":2: "),
+        ('{"received_at":"x","body":{"alerts":[]}}', ":2: 'x' is not an RFC 3339 time"),
+        ('{"received_at":"2026-11-02T09:23:57Z","body":{"alerts":[{}]}}', ":2: alerts[0]: status is None"),
+        ('{"received_at":"2026-11-02T09:23:57Z"}', ":2: Object missing required field"),
+    ],
+)
+def test_a_bad_line_of_webhooks_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "alerts.jsonl"
+    path.write_text("\n" + line + "\n")
+    with pytest.raises(RecordingError) as raised:
+        read_alerts(path)
+    assert message in str(raised.value)

@@ -1,0 +1,203 @@
+"""Alerts as Alertmanager and Prometheus send them, decoded: bytes in, nouns out; never raises on any bytes.
+
+Webhook version "4" (Grafana's "1" is a superset) and API v2. Unknown fields come with every release and are ignored.
+The identity of an alert is its label set, as Alertmanager's fingerprint: FNV-1a over the sorted pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from detector.clock import parse_rfc3339, rfc3339
+from detector.nouns import Alert
+
+MOST_ALERTS = 10_000
+MOST_LABELS = 128
+LONGEST_NAME = 1024
+LONGEST_VALUE = 64 * 1024
+ZERO_TIME = "0001-01-01T00:00:00"
+
+_OFFSET, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
+_SEPARATOR = b"\xff"
+
+
+class Malformed(ValueError):
+    """The body is not what it should be; the text names place and remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """``alerts`` are valid; ``errors`` say what was wrong with the others (API v2 stores what is valid all the same)."""
+
+    alerts: tuple[Alert, ...]
+    errors: tuple[str, ...] = ()
+
+
+class _Alert(msgspec.Struct):
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    status: str = "firing"
+    startsAt: str | None = None
+    endsAt: str | None = None
+    generatorURL: str | None = None
+    fingerprint: str = ""
+
+
+class _Webhook(msgspec.Struct):
+    alerts: list[_Alert]
+    version: str = ""
+    groupKey: str = ""
+    receiver: str = ""
+    externalURL: str = ""
+
+
+_webhooks = msgspec.json.Decoder(_Webhook)
+_lists = msgspec.json.Decoder(list[msgspec.Raw])
+_alerts = msgspec.json.Decoder(_Alert)
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """Alertmanager's: FNV-1a (64 bit) over name, 0xff, value, 0xff of the sorted pairs; 16 hex digits."""
+    value = _OFFSET
+    for name, text in sorted(labels.items()):
+        for byte in name.encode("utf-8", "surrogatepass") + _SEPARATOR + text.encode("utf-8", "surrogatepass"):
+            value = ((value ^ byte) * _PRIME) & _MASK
+        value = ((value ^ 0xFF) * _PRIME) & _MASK
+    return f"{value:016x}"
+
+
+def webhook(body: bytes, now: int) -> Arrived:
+    """A notification of an Alertmanager or a Grafana; raises :class:`Malformed`."""
+    try:
+        message = _webhooks.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"not an Alertmanager webhook: {_reason(error)}") from None
+    if message.version not in ("4", "1"):
+        raise Malformed(f'version {message.version[:20]!r} is not supported: "4" (Alertmanager) or "1" (Grafana)')
+    if len(message.alerts) > MOST_ALERTS:
+        raise Malformed(f"{len(message.alerts)} alerts in one message; at most {MOST_ALERTS} (set max_alerts)")
+    found = []
+    for number, sent in enumerate(message.alerts):
+        try:
+            labels = _labels(sent.labels)
+            starts = _time(sent.startsAt)
+        except ValueError as error:
+            raise Malformed(f"alerts[{number}]: {error}") from None
+        if sent.status not in ("firing", "resolved"):
+            raise Malformed(f"alerts[{number}]: status {sent.status[:20]!r} is neither firing nor resolved")
+        ends = _ends(sent.endsAt, number)
+        firing = sent.status == "firing"
+        found.append(
+            Alert(
+                fingerprint=fingerprint(labels),
+                labels=labels,
+                annotations=_annotations(sent.annotations),
+                status="firing" if firing else "resolved",
+                starts_at=now if starts is None else starts,
+                ends_at=ends,
+                expires_at=ends if firing and ends is not None and ends > now else None,
+                received_at=now,
+                generator_url=(sent.generatorURL or "")[:LONGEST_VALUE],
+                group_key=message.groupKey[:LONGEST_VALUE] or "webhook",
+                receiver=message.receiver[:LONGEST_NAME],
+                external_url=message.externalURL[:LONGEST_NAME],
+            )
+        )
+    return Arrived(tuple(found))
+
+
+def api_v2(body: bytes, now: int, resolve_timeout: int) -> Arrived:
+    """``POST /api/v2/alerts``; raises :class:`Malformed` where nothing can be read. Alerts without an end count until
+    ``now + resolve_timeout`` (ms); one whose end has passed is resolved."""
+    try:
+        sent = _lists.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(f"not a list of alerts: {_reason(error)}") from None
+    if len(sent) > MOST_ALERTS:
+        raise Malformed(f"{len(sent)} alerts in one post; at most {MOST_ALERTS}")
+    found: dict[str, Alert] = {}
+    errors: list[str] = []
+    for number, raw in enumerate(sent):
+        try:
+            alert = _posted(_alerts.decode(raw), now, resolve_timeout)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            errors.append(f"alerts[{number}]: {_reason(error)}")
+            continue
+        before = found.get(alert.fingerprint)
+        found[alert.fingerprint] = alert if before is None else _merged(before, alert)
+    return Arrived(tuple(found.values()), tuple(errors))
+
+
+def _posted(sent: _Alert, now: int, resolve_timeout: int) -> Alert:
+    labels = _labels(sent.labels)
+    starts, ends = _time(sent.startsAt), _time(sent.endsAt)
+    if starts is None:
+        starts = min(now, ends) if ends is not None else now
+    if ends is not None and ends < starts:
+        raise ValueError("endsAt is before startsAt")
+    over = ends is not None and ends <= now
+    return Alert(
+        fingerprint=fingerprint(labels),
+        labels=labels,
+        annotations=_annotations(sent.annotations),
+        status="resolved" if over else "firing",
+        starts_at=starts,
+        ends_at=ends,
+        expires_at=None if over else ends if ends is not None else now + resolve_timeout,
+        received_at=now,
+        generator_url=(sent.generatorURL or "")[:LONGEST_VALUE],
+    )
+
+
+def _merged(before: Alert, after: Alert) -> Alert:
+    """One label set twice in a post: the earliest start wins, the newest annotations win."""
+    return replace(after, starts_at=min(before.starts_at, after.starts_at))
+
+
+def _labels(sent: Mapping[str, str]) -> dict[str, str]:
+    labels = {name: value for name, value in sent.items() if value != ""}
+    if not labels:
+        raise ValueError("at least one label that is not empty is required")
+    if len(labels) > MOST_LABELS:
+        raise ValueError(f"{len(labels)} labels; at most {MOST_LABELS}")
+    for name, value in labels.items():
+        if not name or len(name) > LONGEST_NAME or len(value) > LONGEST_VALUE:
+            raise ValueError(f"label {name[:40]!r}: empty name, or name or value too long")
+    return labels
+
+
+def _annotations(sent: Mapping[str, str]) -> dict[str, str]:
+    return {name: value[:LONGEST_VALUE] for name, value in list(sent.items())[:MOST_LABELS] if value != ""}
+
+
+def _time(text: str | None) -> int | None:
+    """ms; None for no time, and for Go's zero time."""
+    if not text or text.startswith(ZERO_TIME):
+        return None
+    return parse_rfc3339(text)
+
+
+def _ends(text: str | None, number: int) -> int | None:
+    try:
+        return _time(text)
+    except ValueError as error:
+        raise Malformed(f"alerts[{number}]: {error}") from None
+
+
+def _reason(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:300]
+
+
+def gettable(alert: Alert, state: str, now: int) -> dict[str, Any]:
+    """An alert as ``GET /api/v2/alerts`` shows it."""
+    return {
+        "labels": dict(alert.labels), "annotations": dict(alert.annotations), "fingerprint": alert.fingerprint,
+        "startsAt": rfc3339(alert.starts_at), "endsAt": rfc3339(alert.expires_at or now),
+        "updatedAt": rfc3339(alert.received_at), "generatorURL": alert.generator_url,
+        "receivers": [{"name": "detector"}],
+        "status": {"state": state, "silencedBy": [], "inhibitedBy": [], "mutedBy": []},
+    }  # fmt: skip
