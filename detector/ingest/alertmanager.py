@@ -31,7 +31,7 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """``alerts`` are valid; ``errors`` say what was wrong with the others (API v2 stores what is valid all the same)."""
+    """``alerts`` are valid; ``errors`` say what was wrong with the others: API v2 stores what is valid all the same."""
 
     alerts: tuple[Alert, ...]
     errors: tuple[str, ...] = ()

@@ -31,7 +31,7 @@ def _text(value: Any) -> str:
     """YAML reads 5 and true as what they are; as the value of a label they are texts."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value) if isinstance(value, int | float) else value
+    return str(value) if isinstance(value, int | float | str) else ""
 
 
 Text = Annotated[str, BeforeValidator(_text)]

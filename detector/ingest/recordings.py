@@ -20,7 +20,7 @@ import numpy as np
 
 from detector.clock import parse_rfc3339
 from detector.ingest import openmetrics as om
-from detector.ingest.alertmanager import AlertOptions, parse_webhook
+from detector.ingest.alertmanager import webhook
 from detector.ingest.decode.labelling import metric_of, target_of
 from detector.nouns import Alert, Batch, Ids, LabelSet, Times, Values
 from detector.series.labels import Index
@@ -236,10 +236,10 @@ class _Reader:
         return self.lines, np.asarray(self.canonical, np.int32)[series], at, value
 
 
-def read_alerts(path: Path, options: AlertOptions | None = None) -> list[Alert]:
+def read_alerts(path: Path) -> list[Alert]:
     """Webhooks kept one JSON object a line, ``{"received_at": RFC 3339, "body": webhook}``, in the order they came.
 
-    Raises RecordingError with file and line; an alert that Alertmanager would not send is an error too.
+    Raises RecordingError with file and line.
     """
     alerts: list[Alert] = []
     try:
@@ -251,12 +251,10 @@ def read_alerts(path: Path, options: AlertOptions | None = None) -> list[Alert]:
             continue
         try:
             kept = msgspec.json.decode(line, type=_KeptWebhook)
-            taken = parse_webhook(bytes(kept.body), parse_rfc3339(kept.received_at), options or AlertOptions())
+            arrived = webhook(bytes(kept.body), parse_rfc3339(kept.received_at))
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RecordingError(path, number, str(error)) from None
-        if taken.errors:
-            raise RecordingError(path, number, "; ".join(taken.errors))
-        alerts.extend(taken.alerts)
+        alerts.extend(arrived.alerts)
     return sorted(alerts, key=lambda alert: alert.received_at)
 
 
