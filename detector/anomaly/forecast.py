@@ -46,7 +46,7 @@ class Caution:
     """How far a rise must have come: ``way`` of the way from its foot to the limit (less than a quarter and a forecast
     is a guess four times as long as its history), and ``least`` of the whole scale."""
 
-    way: float = 0.28
+    way: float = 0.25
     least: float = 2 * legs.NOISE
 
 

@@ -7,6 +7,7 @@ Most series of a real Prometheus never change (versions, limits, error counters 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ NEVER = -(2**62)
 GAP = 600_000
 """ms without a sample after which a counter starts anew: a rate over a longer gap says nothing about now."""
 
-_COUNTERS = ("_total", "_count", "_sum")
+_HISTOGRAM = re.compile(r"(seconds|milliseconds|usec|ms|bytes|duration|latency|size|time|age)_(count|sum)$")
 _SKIPPED = ("_bucket", "_created", "_info", "_timestamp_seconds", "_start_time_seconds", "_boot_time_seconds")
 _SKIPPED_NAMES = frozenset(["up", "ALERTS", "ALERTS_FOR_STATE", "scrape_series_added", "scrape_samples_scraped",
                             "scrape_samples_post_metric_relabeling", "scrape_duration_seconds"])  # fmt: skip
@@ -32,9 +33,11 @@ def kind_of(metric: str, type: str = "", ignore: frozenset[str] = frozenset()) -
     """The kind of a metric from its OpenMetrics type where known, else from its name by Prometheus's conventions."""
     if metric.endswith(_SKIPPED) or metric in _SKIPPED_NAMES or metric in ignore:
         return SKIP
-    if type == "counter" or metric.endswith(_COUNTERS):
+    if type in ("counter", "histogram", "summary"):
         return COUNTER
-    return GAUGE
+    # A histogram counts in units; pg_stat_activity_count is a level all the same.
+    counts = metric.endswith("_total") or _HISTOGRAM.search(metric[-40:]) is not None
+    return COUNTER if counts and type != "gauge" else GAUGE
 
 
 @compiled

@@ -98,10 +98,12 @@ def _curvature(t: Values, f: Values) -> tuple[float, float]:
 def _times(out: Values, curve: float) -> None:
     left = max(1.0 - float(out[LEVEL]), 0.0)
     slope = float(out[RECENT])
-    # A parabola's slope at the end of the window is steeper than the recent half's by its curvature.
+    if slope < out[SLOPE]:
+        # It has slowed down lately: half of that is believed, what fills up does so in fits and starts.
+        slope = 0.5 * (slope + float(out[SLOPE]))
     likely = left / slope if slope > 0.0 else NEVER
     if curve > 0.0 and slope > 0.0:
-        # Half of the bend is believed: what accelerates does not do so for ever.
+        # It accelerates: half of the bend is believed, since nothing does so for ever.
         a = 0.5 * curve
         likely = 2.0 * left / (slope + np.sqrt(slope * slope + 4.0 * a * left))
     early = left / float(out[HIGH]) if out[HIGH] > 0.0 else NEVER
