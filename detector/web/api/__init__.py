@@ -1,0 +1,1 @@
+"""What programs speak: the desk as JSON, Prometheus's query API, operations."""

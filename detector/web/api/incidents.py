@@ -1,0 +1,174 @@
+"""The desk as JSON: list, show, act; services and who is on call."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from aiohttp import web
+
+from detector.nouns import Mode, Phase, State, Ticket, Viewer
+from detector.tickets.desk import Conflict, TicketQuery
+from detector.tickets.lifecycle import NotAllowed
+from detector.web.api import models
+from detector.web.auth import VIEWER
+from detector.web.body import Body, json_body
+from detector.web.deps import Deps
+from detector.web.openapi import Parameter, operation
+from detector.web.problems import Problem
+from detector.web.record import ticket_json
+from detector.words import plain
+
+MOST = 500
+ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
+    "ack": ("Acknowledge: the asker holds it, paging stops", models.Ack),
+    "assign": ("Give it to somebody, or to nobody", models.Assign),
+    "escalate": ("Hand it to a higher tier", models.Escalate),
+    "note": ("Write into its timeline", models.Note),
+    "resolve": ("The service is restored", models.Resolve),
+    "close": ("Done with it", models.Close),
+    "reopen": ("It was not over", models.Reopen),
+    "merge": ("It goes on in another incident", models.Merge),
+}
+_KEY = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}-[0-9]{1,12}")
+
+_KEY_PARAMETER = Parameter("key", "Such as INC-42.", {"type": "string"}, "path")
+_LIST_PARAMETERS = (
+    Parameter("state", "Only this state.", {"enum": list(get_args(State))}),
+    Parameter("phase", "Only this phase.", {"enum": list(get_args(Phase))}),
+    Parameter("service", "Exactly this service.", {"type": "string"}),
+    Parameter("mode", "Only this mode; shadows are listed only when asked for.", {"enum": list(get_args(Mode))}),
+    Parameter("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}),
+    Parameter("cursor", "Where the last page ended: its `next`.", {"type": "string"}),
+)
+
+
+def parse_query(params: Mapping[str, str]) -> TicketQuery:
+    """The query string as a question to the desk; 400 names the parameter and what it may be."""
+    return TicketQuery(
+        state=_one_of(params, "state", get_args(State)),
+        phase=_one_of(params, "phase", get_args(Phase)),
+        service=params.get("service") or None,
+        mode=_one_of(params, "mode", get_args(Mode)),
+        limit=_limit(params.get("limit", "")),
+        cursor=params.get("cursor") or None,
+    )
+
+
+def _one_of(params: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str | None:
+    value = params.get(name, "")
+    if value and value not in allowed:
+        raise Problem(400, f"{name}={plain(value, 60)} is not known; allowed: {', '.join(allowed)}.")
+    return value or None
+
+
+def _limit(text: str) -> int:
+    if not text:
+        return 50
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MOST):
+        raise Problem(400, f"limit={plain(text, 40)}: write a number from 1 to {MOST}.")
+    return int(text)
+
+
+async def find(deps: Deps, key: str, viewer: Viewer) -> Ticket:
+    """The ticket, or 404: also for one that the viewer may not see."""
+    ticket = await deps.desk.ticket(key, viewer) if _KEY.fullmatch(key) else None
+    if ticket is None:
+        raise Problem(404, f"There is no incident {plain(key, 60)}.")
+    return ticket
+
+
+async def act(deps: Deps, key: str, action: str, viewer: Viewer, args: Mapping[str, Any]) -> Ticket:
+    """Do it through the pipeline; what the desk refuses is a problem with its reason."""
+    await find(deps, key, viewer)
+    try:
+        return await deps.actions.act(key, action, viewer, now=deps.clock.now(), **args)
+    except NotAllowed as error:
+        raise Problem(409, f"{error}.") from None
+    except Conflict:
+        raise Problem(409, f"{key} was changed by somebody else at the same moment; look again.") from None
+
+
+async def every_open(deps: Deps, viewer: Viewer) -> list[Ticket]:
+    """All open tickets outside shadow, at most two thousand: what the board and the counts are made of."""
+    tickets: list[Ticket] = []
+    cursor = None
+    for _ in range(4):
+        page = await deps.desk.tickets(TicketQuery(open_only=True, limit=MOST, cursor=cursor), viewer)
+        tickets += page.items
+        cursor = page.next
+        if cursor is None:
+            break
+    return tickets
+
+
+def routes(deps: Deps) -> list[web.RouteDef]:
+    """The routes, each with its description."""
+
+    @operation("Incidents, newest first", models.IncidentPage, parameters=_LIST_PARAMETERS)
+    async def list_incidents(request: web.Request) -> web.Response:
+        viewer = request[VIEWER]
+        try:
+            page = await deps.desk.tickets(parse_query(request.query), viewer)
+        except ValueError as error:
+            raise Problem(400, f"cursor: {error}.") from None
+        items = [ticket_json(ticket, await deps.desk.timeline(ticket.key, viewer)) for ticket in page.items]
+        return web.json_response({"items": items, "next": page.next})
+
+    @operation("One incident", models.Incident, parameters=(_KEY_PARAMETER,), errors=(404,))
+    async def show_incident(request: web.Request) -> web.Response:
+        ticket = await find(deps, request.match_info["key"], request[VIEWER])
+        return web.json_response(ticket_json(ticket, await deps.desk.timeline(ticket.key, request[VIEWER])))
+
+    @operation("Services of the catalogue, and those seen on open incidents", models.Services)
+    async def list_services(request: web.Request) -> web.Response:
+        return web.json_response({"items": await services(deps, request[VIEWER])})
+
+    @operation("Who is told about what", models.OnCall)
+    async def show_oncall(request: web.Request) -> web.Response:
+        items = [{"team": f.team, "people": list(f.people), "channels": list(f.channels)} for f in deps.oncall()]
+        return web.json_response({"items": items})
+
+    actions = [web.post(f"/api/incidents/{{key}}/{name}", _action(deps, name)) for name in ACTIONS]
+    return [
+        web.get("/api/incidents", list_incidents),
+        web.get("/api/incidents/{key}", show_incident),
+        *actions,
+        web.get("/api/services", list_services),
+        web.get("/api/oncall", show_oncall),
+    ]
+
+
+def _action(deps: Deps, name: str) -> Callable[[web.Request], Any]:
+    summary, model = ACTIONS[name]
+
+    errors = (404, 408, 409, 413, 415, 422)
+
+    @operation(summary, models.Incident, body=model, parameters=(_KEY_PARAMETER,), errors=errors)
+    async def handler(request: web.Request) -> web.Response:
+        body = await json_body(request, model, deps.options.limits.body)
+        viewer = request[VIEWER]
+        ticket = await act(deps, request.match_info["key"], name, viewer, body.model_dump(exclude_unset=True))
+        return web.json_response(ticket_json(ticket, await deps.desk.timeline(ticket.key, viewer)))
+
+    handler.__name__ = f"{name}_incident"
+    return handler
+
+
+async def services(deps: Deps, viewer: Viewer) -> list[dict[str, Any]]:
+    """What ``/api/services`` answers: the catalogue by name, then what is known from open incidents only."""
+    count = Counter(ticket.service for ticket in await every_open(deps, viewer))
+    known = {fact.name: fact for fact in deps.services()}
+    items: list[dict[str, Any]] = [
+        {"name": fact.name, "team": fact.team, "criticality": fact.criticality, "depends_on": list(fact.depends_on),
+         "runbook": fact.runbook, "catalogued": True, "open": count[fact.name]}
+        for fact in known.values()
+    ]  # fmt: skip
+    seen: list[dict[str, Any]] = [
+        {"name": name, "team": None, "criticality": "medium", "depends_on": [], "runbook": "", "catalogued": False,
+         "open": number}
+        for name, number in count.items() if name and name not in known
+    ]  # fmt: skip
+    return sorted(items, key=lambda s: str(s["name"])) + sorted(seen, key=lambda s: str(s["name"]))

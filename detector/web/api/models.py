@@ -1,0 +1,180 @@
+"""The shapes of the desk's JSON, for the OpenAPI document and for what comes in.
+
+What goes out is made by :mod:`detector.web.record`; a test holds the two equal.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from detector.nouns import DetectorName, Kind, Level, Mode, Phase, Priority, Resolution, Source, State, Tier
+from detector.web.body import Body, Line, Text
+
+# --- what goes out -------------------------------------------------------------------------------------------------
+
+Time = str
+"""RFC 3339, UTC."""
+
+
+class Expected(BaseModel):
+    lower: float | None
+    upper: float | None
+
+
+class SymptomModel(BaseModel):
+    id: str
+    detector: DetectorName
+    kind: str
+    metric: str
+    labels: dict[str, str]
+    first_seen_at: Time
+    last_seen_at: Time
+    active: bool
+    score: float | None
+    value: float | None
+    expected: Expected | None
+    time_to_impact_seconds: int | None
+    summary: str
+
+
+class ImpactModel(BaseModel):
+    users: Level | None
+    business: Level | None
+
+
+class ReporterModel(BaseModel):
+    name: str
+    contact: str
+    language: str
+
+
+class AffectedModel(BaseModel):
+    service: str
+    items: list[str]
+    how: Literal["origin", "impacted"]
+
+
+class ClockModel(BaseModel):
+    name: str
+    due_at: Time
+    state: Literal["running", "paused", "met", "breached"]
+
+
+class EntryModel(BaseModel):
+    at: Time
+    who: str
+    what: str
+    data: dict[str, Any]
+
+
+class Incident(BaseModel):
+    """An incident, as JSON."""
+
+    key: str
+    kind: Kind
+    phase: Phase | None
+    state: State
+    source: Source
+    title: str
+    description: str | None
+    reporter: ReporterModel | None
+    service: str
+    category: str | None
+    priority: Priority | None
+    priority_reason: str
+    impact: ImpactModel
+    urgency: Level | None
+    tier: Tier | None
+    team: str | None
+    assignee: str | None
+    waiting: str | None
+    restricted: bool
+    mode: Mode
+    first_symptom_at: Time | None
+    reported_at: Time | None
+    opened_at: Time
+    predicted_disruption_at: Time | None
+    predicted_disruption_between: list[Time] | None
+    disrupted_at: Time | None
+    acknowledged_at: Time | None
+    first_response_at: Time | None
+    fix_applied_at: Time | None
+    restored_at: Time | None
+    resolved_at: Time | None
+    closed_at: Time | None
+    resolution: Resolution | None
+    merged_into: str | None
+    symptoms: list[SymptomModel]
+    affected: list[AffectedModel]
+    similar: list[dict[str, Any]]
+    clocks: list[ClockModel]
+    timeline: list[EntryModel]
+
+
+class IncidentPage(BaseModel):
+    items: list[Incident]
+    next: str | None
+
+
+class ServiceModel(BaseModel):
+    name: str
+    team: str | None
+    criticality: str
+    depends_on: list[str]
+    runbook: str
+    catalogued: bool = Field(description="False: seen on an incident, without an entry in the catalogue.")
+    open: int = Field(description="Open incidents.")
+
+
+class Services(BaseModel):
+    items: list[ServiceModel]
+
+
+class OnCallModel(BaseModel):
+    team: str
+    people: list[str]
+    channels: list[str]
+
+
+class OnCall(BaseModel):
+    items: list[OnCallModel]
+
+
+# --- what comes in -------------------------------------------------------------------------------------------------
+
+
+class Ack(Body):
+    """Whoever asks holds it."""
+
+
+class Assign(Body):
+    assignee: Line | None = Field(None, description="null: nobody holds it any more.")
+
+
+class Escalate(Body):
+    tier: Tier | None = Field(None, description="Default: one up.")
+    summary: Text = Field("", description="Tried, excluded, next.")
+
+
+class Note(Body):
+    text: Text = Field(min_length=1)
+
+
+class Resolve(Body):
+    resolution: Resolution = "fixed"
+    text: Text = ""
+    force: bool = Field(False, description="Resolve although symptoms are active; their return reopens it later.")
+
+
+class Close(Body):
+    text: Text = ""
+
+
+class Reopen(Body):
+    reason: Text = ""
+
+
+class Merge(Body):
+    into: Line = Field(description="The key of the incident that goes on.")

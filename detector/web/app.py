@@ -1,0 +1,65 @@
+"""The application: routes, and the doors that every request passes, outermost first: errors, Host and origin, login."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from detector.web import auth, doors, problems
+from detector.web.api import incidents, operations, prometheus
+from detector.web.deps import Deps
+from detector.web.pages import board, incident, static
+from detector.web.pages.layout import Layout
+from detector.web.sse import Hub, stream
+
+
+def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> web.Application:
+    """Everything that is served on the one port.
+
+    ``response_headers``: ``http_server_config.headers`` of the web configuration file. ``client_max_size`` is off:
+    every handler reads its body with the limit of its own, ingest while streaming.
+    """
+    hub = Hub(deps.clock.now(), deps.options.limits.events_clients, deps.options.limits.events_queue)
+    layout = Layout(deps, hub)
+    sending = frozenset(route.path for route in deps.ingest if route.method in ("POST", "PUT", "*"))
+    app = web.Application(
+        middlewares=[
+            problems.middleware(layout.problem),
+            doors.middleware(deps.options),
+            auth.middleware(deps.access, sending),
+        ],
+        client_max_size=0,
+    )
+    desk = incidents.routes(deps)
+    app.add_routes(deps.ingest)
+    app.add_routes(
+        [
+            *desk,
+            *prometheus.routes(deps),
+            *operations.routes(deps, desk),
+            *board.routes(deps, layout),
+            *incident.routes(deps, layout),
+            *static.routes(),
+        ]
+    )
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        return await stream(request, deps, hub)
+
+    async def harden(request: web.Request, response: web.StreamResponse) -> None:
+        await doors.harden(response_headers or {}, response)
+
+    async def listen(_: web.Application) -> AsyncIterator[None]:
+        leave = deps.actions.subscribe(hub.committed)
+        yield
+        leave()
+
+    async def end_streams(_: web.Application) -> None:
+        hub.close()
+
+    app.router.add_get("/api/events", events)
+    app.on_response_prepare.append(harden)
+    app.cleanup_ctx.append(listen)
+    app.on_shutdown.append(end_streams)
+    return app

@@ -1,0 +1,122 @@
+"""What the web room asks of the rest of the house: a frozen dataclass of small Protocols, filled by the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from aiohttp import web
+
+from detector.clock import Clock
+from detector.nouns import Symptom, Ticket, TimelineEntry, Viewer
+from detector.telemetry import Telemetry
+from detector.tickets.desk import Committed, TicketPage, TicketQuery
+from detector.web.auth import Access
+from detector.web.options import WebOptions
+
+Theme = Literal["light", "dark"]
+
+
+class Desk(Protocol):
+    """Reads of tickets. Every one takes the viewer; a restricted ticket does not exist for who may not see it."""
+
+    async def ticket(self, key: str, viewer: Viewer) -> Ticket | None: ...
+    async def tickets(self, query: TicketQuery, viewer: Viewer) -> TicketPage: ...
+    async def timeline(self, key: str, viewer: Viewer) -> Sequence[TimelineEntry]: ...
+
+
+class Actions(Protocol):
+    """What people do to tickets (raises NotAllowed), and word of every commit, called on the event loop."""
+
+    async def act(self, key: str, action: str, viewer: Viewer, *, now: int, **arguments: Any) -> Ticket: ...
+    def subscribe(self, telling: Callable[[Committed], None], /) -> Callable[[], None]: ...
+
+
+class Query(Protocol):
+    """Prometheus's HTTP API over the store.
+
+    ``endpoint`` is the path below ``/api/v1/`` (``query``, ``query_range``, ``series``, ``labels``, ``metadata``,
+    ``rules``, ``alerts``, ``status/buildinfo``; ``label/values`` with the name in ``params["name"]``). Answers the HTTP
+    status and the whole JSON document, in Prometheus's shape also where it failed.
+    """
+
+    async def __call__(self, endpoint: str, params: Mapping[str, Sequence[str]]) -> tuple[int, Mapping[str, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFact:
+    """Where samples or alerts come from, and when the last arrived (ms, None: nothing yet)."""
+
+    name: str
+    kind: str
+    last_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFacts:
+    """What is watched, for page headers and for the empty board. Times in ms."""
+
+    version: str
+    since: int
+    series: int
+    rules: int
+    evaluated_at: int | None = None
+    """Event time of the last evaluation."""
+    sources: Sequence[SourceFact] = ()
+    problems: Sequence[str] = ()
+    """What does not work right now, one sentence each: a full disk, a rule that fails, a dead channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFact:
+    """A service of the catalogue."""
+
+    name: str
+    team: str | None = None
+    criticality: str = "medium"
+    depends_on: Sequence[str] = ()
+    runbook: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OnCallFact:
+    """Who is told about what: a team or a channel as configured, and the people on duty where that is known."""
+
+    team: str
+    people: Sequence[str] = ()
+    channels: Sequence[str] = ()
+
+
+class ReloadRefused(Exception):
+    """The new configuration cannot be used and nothing was changed; ``problems`` name file, line, key and remedy."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True)
+class Deps:
+    """``chart(symptom, theme)`` renders the symptom's evidence to SVG bytes, or None where there is nothing to draw.
+
+    ``healthy`` and ``ready`` answer the reasons why not (none: all is well). ``reload`` answers notes for people (what
+    changed, what needs a restart) or raises :class:`ReloadRefused`. ``ingest`` are the routes of what programs send;
+    their POSTs also take an ingest token.
+    """
+
+    options: WebOptions
+    access: Access
+    clock: Clock
+    telemetry: Telemetry
+    desk: Desk
+    actions: Actions
+    query: Query
+    status: Callable[[], StatusFacts]
+    healthy: Callable[[], Sequence[str]]
+    ready: Callable[[], Sequence[str]]
+    reload: Callable[[], Awaitable[Sequence[str]]]
+    chart: Callable[[Symptom, Theme], Awaitable[bytes | None]]
+    services: Callable[[], Sequence[ServiceFact]] = field(default=lambda: ())
+    oncall: Callable[[], Sequence[OnCallFact]] = field(default=lambda: ())
+    ingest: Sequence[web.RouteDef] = ()

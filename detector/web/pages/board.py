@@ -1,0 +1,124 @@
+"""The board: what needs me now? One row per incident, what runs out first on top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from detector.notify.messages import title
+from detector.nouns import Ticket, Viewer
+from detector.tickets.desk import TicketQuery
+from detector.web.api.incidents import every_open, services
+from detector.web.auth import VIEWER
+from detector.web.deps import Deps
+from detector.web.pages.layout import Layout
+from detector.web.pages.spark import Spark, spark
+from detector.web.pages.text import shape
+
+TABS = {
+    "mine": "needs me", "predicted": "predicted", "disrupting": "disrupting", "open": "all open", "recent": "recent",
+}  # fmt: skip
+ROWS = 60
+"""Rows of one page: it stays under 150 KB whatever the storm."""
+_RECENT = 60
+_FAR = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One incident as the board shows it."""
+
+    ticket: Ticket
+    shape: str
+    word: str
+    title: str
+    held: str
+    clock: tuple[str, int, bool] | None
+    """Which clock runs out first, when (ms), and whether it has."""
+    spark: Spark | None
+
+
+def row(ticket: Ticket, viewer: Viewer) -> Row:
+    holder = ticket.assignee
+    held = "held by you" if holder == viewer.name else f"held by {holder}" if holder else "unacknowledged"
+    if ticket.state in ("resolved", "closed", "merged"):
+        held = ticket.resolution or ticket.state
+    return Row(ticket, *shape(ticket), title(ticket), held, _clock(ticket), spark(ticket.symptoms))
+
+
+def _clock(ticket: Ticket) -> tuple[str, int, bool] | None:
+    running = [clock for clock in ticket.clocks if clock.state in ("running", "breached")]
+    if not running or ticket.state in ("resolved", "closed", "merged"):
+        return None
+    first = min(running, key=lambda clock: clock.due_at)
+    return first.name, first.due_at, first.state == "breached"
+
+
+def urgency(ticket: Ticket) -> tuple[int, int, str, int]:
+    """The order of the board: what runs out first; where nothing runs, by priority, then oldest first."""
+    dues = [clock.due_at for clock in ticket.clocks if clock.state in ("running", "breached")]
+    if ticket.phase == "predicted" and ticket.impact is not None:
+        dues.append(ticket.impact.likely)
+    over = ticket.phase == "over" or ticket.state in ("resolved", "closed", "merged")
+    return int(over), min(dues, default=_FAR), ticket.priority or "P9", ticket.opened_at
+
+
+def needs(ticket: Ticket, viewer: Viewer) -> bool:
+    """Whether somebody has to do something and that is this viewer: nobody holds it, or the viewer does."""
+    if ticket.state == "waiting" or ticket.phase == "over":
+        return ticket.assignee == viewer.name
+    return ticket.assignee in (None, viewer.name)
+
+
+def choose(tickets: Sequence[Ticket], viewer: Viewer) -> dict[str, list[Ticket]]:
+    """Open tickets by tab, each in the order of the board."""
+    tests: Mapping[str, Callable[[Ticket], bool]] = {
+        "mine": lambda t: needs(t, viewer),
+        "predicted": lambda t: t.phase == "predicted",
+        "disrupting": lambda t: t.phase == "disrupting",
+        "open": lambda t: True,
+    }
+    ordered = sorted(tickets, key=urgency)
+    return {tab: [ticket for ticket in ordered if test(ticket)] for tab, test in tests.items()}
+
+
+def matches(ticket: Ticket, words: Sequence[str]) -> bool:
+    """Whether every word is somewhere in what a row says."""
+    said = (ticket.key, ticket.service, ticket.tier, ticket.team, ticket.assignee, ticket.priority, ticket.category,
+            title(ticket))  # fmt: skip
+    text = " ".join(part for part in said if part).lower()
+    return all(word in text for word in words)
+
+
+def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
+    async def board(request: web.Request) -> web.Response:
+        viewer, now = request[VIEWER], deps.clock.now()
+        tab = request.query.get("tab", "mine")
+        tab = tab if tab in TABS else "mine"
+        words = request.query.get("q", "").lower().split()[:8]
+        chosen = choose([t for t in await every_open(deps, viewer) if matches(t, words)], viewer)
+        counts: dict[str, Any] = {name: len(found) for name, found in chosen.items()}
+        shown = chosen.get(tab)
+        if shown is None:
+            page = await deps.desk.tickets(TicketQuery(limit=500), viewer)
+            ended = [t for t in page.items if t.state in ("resolved", "closed", "merged") and matches(t, words)]
+            shown = sorted(ended, key=lambda t: -(t.closed_at or t.resolved_at or t.opened_at))[:_RECENT]
+        start = (_number(request.query.get("page", "")) - 1) * ROWS
+        return layout.render(
+            request, "board.html", tab=tab, tabs=TABS, counts=counts, now=now, q=" ".join(words),
+            rows=[row(ticket, viewer) for ticket in shown[start : start + ROWS]], total=len(shown), start=start,
+            per_page=ROWS,
+        )  # fmt: skip
+
+    async def service_list(request: web.Request) -> web.Response:
+        items = await services(deps, request[VIEWER])
+        return layout.render(request, "services.html", items=items, oncall=deps.oncall(), now=deps.clock.now())
+
+    return [web.get("/", board), web.get("/services", service_list)]
+
+
+def _number(text: str) -> int:
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 5 else 1

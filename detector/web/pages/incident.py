@@ -1,0 +1,179 @@
+"""The incident page: what, since when, how bad, by when, what next? And its forms, which work without script."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from aiohttp import web
+
+from detector.charts.series import unit
+from detector.charts.specs import alt_text, telling
+from detector.notify.messages import sentence, title
+from detector.notify.messages.story import leading
+from detector.nouns import Resolution, Symptom, Ticket, TimelineEntry, Viewer
+from detector.tickets.lifecycle import ENDED, TIERS
+from detector.web.api.incidents import ACTIONS, act, find
+from detector.web.auth import VIEWER
+from detector.web.body import checked, form
+from detector.web.deps import Deps
+from detector.web.pages.layout import Layout
+from detector.web.pages.text import shape
+from detector.web.problems import Problem
+from detector.words import plain, quantity
+
+_MACHINES = frozenset({"detector", "rules", "pipeline"})
+_MOST_ENTRIES = 200
+_NOISY = frozenset({"forecast-changed", "clock-started", "clock-met"})
+RESOLUTIONS: Mapping[Resolution, str] = {
+    "fixed": "somebody repaired it",
+    "prevented": "somebody acted before users were hurt",
+    "self-recovered": "it went away by itself",
+    "false-alarm": "there was nothing",
+    "not-worth-waking": "right, but not worth a page",
+    "duplicate": "another incident covers it",
+    "known-error": "known, with a work-around",
+    "declined": "nothing will be done",
+    "unknown": "nobody knows",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A symptom as the page shows it."""
+
+    symptom: Symptom
+    value: str
+    expected: str
+    chart: bool
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An entry of the timeline as the page shows it."""
+
+    at: int
+    who: str
+    what: str
+    human: bool
+    minor: bool
+    lines: tuple[str, ...]
+
+
+def sign(symptom: Symptom, now: int) -> Sign:
+    low, high, measure = symptom.lower, symptom.upper, unit(symptom)
+    expected = ""
+    if low is not None and high is not None:
+        expected = f"{quantity(low, measure)} to {quantity(high, measure)}"
+    elif high is not None:
+        expected = f"at most {quantity(high, measure)}"
+    elif low is not None:
+        expected = f"at least {quantity(low, measure)}"
+    value = quantity(symptom.value, measure) if symptom.value is not None else ""
+    drawn = symptom.evidence is not None and len(symptom.evidence.value) > 1
+    return Sign(symptom, value, expected, drawn, alt_text(symptom, now) if drawn else "")
+
+
+def moment(entry: TimelineEntry) -> Moment:
+    human = entry.who not in _MACHINES
+    if entry.what == "noted":
+        # A note keeps the lines that its author gave it.
+        lines = tuple(str(entry.data.get("text", "")).splitlines()[:200]) or ("",)
+    else:
+        lines = (sentence(entry),)
+    return Moment(entry.at, plain(entry.who, 80), entry.what, human, not human and entry.what in _NOISY, lines)
+
+
+def possible(ticket: Ticket, viewer: Viewer) -> dict[str, bool]:
+    """Which acts make sense now; the desk has the last word."""
+    alive = ticket.state not in ENDED
+    return {
+        "ack": alive and not (ticket.acknowledged_at is not None and ticket.assignee == viewer.name),
+        "escalate": alive and ticket.tier != TIERS[-1],
+        "assign": alive,
+        "note": ticket.state != "merged",
+        "resolve": alive,
+        "close": ticket.state == "resolved",
+        "reopen": ticket.state in ("resolved", "closed"),
+        "merge": alive,
+    }
+
+
+def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
+    async def page(request: web.Request, ticket: Ticket, trouble: Problem | None = None) -> web.Response:
+        viewer, now = request[VIEWER], deps.clock.now()
+        timeline = await deps.desk.timeline(ticket.key, viewer)
+        symptoms = sorted(ticket.symptoms, key=lambda s: (s.first_at, s.id))
+        signs = [sign(symptom, now) for symptom in symptoms]
+        lead = telling(symptoms)
+        word = shape(ticket)
+        return layout.render(
+            request, "incident.html", code=trouble.status if trouble else 200, ticket=ticket, now=now,
+            shape=word[0], word=word[1], title=title(ticket), signs=signs,
+            lead=next((s for s in signs if lead is not None and s.symptom.id == lead.id), None),
+            story=leading(ticket), can=possible(ticket, viewer), tiers=_tiers(ticket), resolutions=RESOLUTIONS,
+            suggested=_suggested(ticket, timeline), active=sum(s.active for s in symptoms), trouble=trouble,
+            timeline=[moment(entry) for entry in timeline[-_MOST_ENTRIES:]][::-1],
+            earlier=max(0, len(timeline) - _MOST_ENTRIES), description=(ticket.description or "").splitlines()[:200],
+        )  # fmt: skip
+
+    async def show(request: web.Request) -> web.Response:
+        return await page(request, await find(deps, request.match_info["key"], request[VIEWER]))
+
+    async def do(request: web.Request) -> web.Response:
+        viewer, key, action = request[VIEWER], request.match_info["key"], request.match_info["action"]
+        if action not in ACTIONS:
+            raise Problem(404, f"Nothing is at {plain(request.rel_url.path, 200)}.")
+        fields = await form(request, deps.options.limits.body)
+        ticket = await find(deps, key, viewer)
+        try:
+            await act(deps, key, action, viewer, _arguments(action, fields))
+        except Problem as problem:
+            if problem.status not in (404, 409, 422):
+                raise
+            return await page(request, await find(deps, ticket.key, viewer), problem)
+        back = "/" if fields.get("from") == "board" else f"/incidents/{ticket.key}"
+        raise web.HTTPSeeOther(back)
+
+    async def chart(request: web.Request) -> web.Response:
+        ticket = await find(deps, request.match_info["key"], request[VIEWER])
+        wanted = request.match_info["symptom"]
+        symptom = next((s for s in ticket.symptoms if s.id == wanted), None)
+        dark = request.query.get("theme") == "dark"
+        drawn = await deps.chart(symptom, "dark" if dark else "light") if symptom is not None else None
+        if drawn is None:
+            raise Problem(404, f"{ticket.key} has no such chart.")
+        headers = {
+            "Cache-Control": "private, max-age=300",
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        }
+        return web.Response(body=drawn, content_type="image/svg+xml", charset="utf-8", headers=headers)
+
+    return [
+        web.get("/incidents/{key}", show),
+        web.post("/incidents/{key}/{action}", do),
+        web.get("/incidents/{key}/chart/{symptom}.svg", chart),
+    ]
+
+
+def _arguments(action: str, fields: Mapping[str, str]) -> dict[str, Any]:
+    """A form's fields as the API's body: an empty field is one that was not filled in."""
+    model = ACTIONS[action][1]
+    given: dict[str, Any] = {name: fields[name] for name in model.model_fields if fields.get(name, "").strip()}
+    if action == "assign":
+        given.setdefault("assignee", None)
+    return checked(model, given).model_dump(exclude_unset=True)
+
+
+def _tiers(ticket: Ticket) -> Sequence[str]:
+    return TIERS[TIERS.index(ticket.tier) + 1 :] if ticket.tier in TIERS else TIERS
+
+
+def _suggested(ticket: Ticket, timeline: Sequence[TimelineEntry]) -> str:
+    """The resolution that the machine proposed, else what the phase makes likely."""
+    for entry in reversed(timeline):
+        if entry.what == "resolution-proposed" and entry.data.get("resolution") in get_args(Resolution):
+            return str(entry.data["resolution"])
+    return "prevented" if ticket.phase == "predicted" or ticket.disrupted_at is None else "fixed"

@@ -1,0 +1,49 @@
+"""What every page shares: the template environment, the header's facts, the page of an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from aiohttp import web
+
+from detector.nouns import Viewer
+from detector.web.auth import ANONYMOUS, VIEWER
+from detector.web.deps import Deps
+from detector.web.pages import text
+from detector.web.problems import Problem
+from detector.web.sse import Hub
+
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+
+
+class Layout:
+    """Renders templates; every string passes :func:`text.visible`, then autoescape."""
+
+    def __init__(self, deps: Deps, hub: Hub) -> None:
+        self._deps = deps
+        self._hub = hub
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+            finalize=text.visible, trim_blocks=True, lstrip_blocks=True, auto_reload=False,
+        )  # fmt: skip
+        self._environment.globals |= {
+            "time": text.time_tag, "since": text.since_tag, "clock": text.clock_tag, "impact": text.impact_tag,
+            "link": text.safe_link,
+        }  # fmt: skip
+
+    def render(self, request: web.Request, template: str, code: int = 200, **context: Any) -> web.Response:
+        """``template`` with the header's facts around it."""
+        viewer = request.get(VIEWER, Viewer(ANONYMOUS))
+        body = self._environment.get_template(template).render(
+            status=self._deps.status(), on_call=self._deps.oncall(), viewer=viewer, here=self._hub.here,
+            anonymous=viewer.name == ANONYMOUS, path=request.rel_url.path, **context,
+        )  # fmt: skip
+        response = web.Response(text=body, status=code, content_type="text/html", charset="utf-8")
+        response.enable_compression()
+        return response
+
+    def problem(self, request: web.Request, problem: Problem) -> web.Response:
+        """An error as a page: what, why, what next."""
+        return self.render(request, "problem.html", code=problem.status, problem=problem, now=self._deps.clock.now())

@@ -1,0 +1,36 @@
+"""A ticket with its timeline as the API's JSON (``INTERFACES``: "An incident, as JSON")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from detector.clock import rfc3339
+from detector.notify.messages import incident
+from detector.nouns import Ticket, TimelineEntry
+from detector.words import in_calendar
+
+
+def ticket_json(ticket: Ticket, timeline: Sequence[TimelineEntry]) -> dict[str, Any]:
+    """The incident with everything that happened to it, oldest first."""
+    return incident(ticket) | {
+        "timeline": [
+            {"at": rfc3339(in_calendar(entry.at)), "who": entry.who, "what": entry.what, "data": _plain(entry.data)}
+            for entry in timeline
+        ]
+    }
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: no NaN, no dataclass, no lone surrogate."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,10 @@
+// What script adds to pages that work without it: ticking times, live facts, keys.
+import { follow } from "./live.js";
+import { keys } from "./keys.js";
+import { tick } from "./times.js";
+
+tick(document);
+setInterval(() => { if (!document.hidden) tick(document); }, 1000);
+document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(document); });
+keys();
+follow();
