@@ -88,5 +88,5 @@ def parse_rfc3339(text: str) -> int:
         raise ValueError(f"{text!r} is not an RFC 3339 time such as 2026-11-24T08:30:00Z") from None
     if parsed.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone: write 2026-11-24T08:30:00Z")
-    delta = parsed.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = parsed - datetime(1970, 1, 1, tzinfo=UTC)  # not astimezone: it overflows at the ends of the calendar
     return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000

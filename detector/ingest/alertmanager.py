@@ -39,7 +39,7 @@ class Arrived:
 
 class _Alert(msgspec.Struct):
     labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    annotations: dict[str, str] | None = None
     status: str = "firing"
     startsAt: str | None = None
     endsAt: str | None = None
@@ -48,7 +48,7 @@ class _Alert(msgspec.Struct):
 
 
 class _Webhook(msgspec.Struct):
-    alerts: list[_Alert]
+    alerts: list[msgspec.Raw]
     version: str = ""
     groupKey: str = ""
     receiver: str = ""
@@ -71,7 +71,7 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 
 
 def webhook(body: bytes, now: int) -> Arrived:
-    """A notification of an Alertmanager or a Grafana; raises :class:`Malformed`."""
+    """A notification of an Alertmanager or a Grafana; raises :class:`Malformed` where nothing can be read."""
     try:
         message = _webhooks.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -80,34 +80,45 @@ def webhook(body: bytes, now: int) -> Arrived:
         raise Malformed(f'version {message.version[:20]!r} is not supported: "4" (Alertmanager) or "1" (Grafana)')
     if len(message.alerts) > MOST_ALERTS:
         raise Malformed(f"{len(message.alerts)} alerts in one message; at most {MOST_ALERTS} (set max_alerts)")
-    found = []
-    for number, sent in enumerate(message.alerts):
+    found: list[Alert] = []
+    errors: list[str] = []
+    for number, raw in enumerate(message.alerts):
         try:
-            labels = _labels(sent.labels)
-            starts = _time(sent.startsAt)
-        except ValueError as error:
-            raise Malformed(f"alerts[{number}]: {error}") from None
-        if sent.status not in ("firing", "resolved"):
-            raise Malformed(f"alerts[{number}]: status {sent.status[:20]!r} is neither firing nor resolved")
-        ends = _ends(sent.endsAt, number)
-        firing = sent.status == "firing"
+            alert = _notified(_alerts.decode(raw), now)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            errors.append(f"alerts[{number}]: {_reason(error)}")
+            continue
         found.append(
-            Alert(
-                fingerprint=fingerprint(labels),
-                labels=labels,
-                annotations=_annotations(sent.annotations),
-                status="firing" if firing else "resolved",
-                starts_at=now if starts is None else starts,
-                ends_at=ends,
-                expires_at=ends if firing and ends is not None and ends > now else None,
-                received_at=now,
-                generator_url=(sent.generatorURL or "")[:LONGEST_VALUE],
+            replace(
+                alert,
                 group_key=message.groupKey[:LONGEST_VALUE] or "webhook",
                 receiver=message.receiver[:LONGEST_NAME],
                 external_url=message.externalURL[:LONGEST_NAME],
             )
         )
-    return Arrived(tuple(found))
+    return Arrived(tuple(found), tuple(errors))
+
+
+def _notified(sent: _Alert, now: int) -> Alert:
+    """An alert of a webhook; while it fires, an end in the future is when it expires (Go's zero time: none)."""
+    labels = _labels(sent.labels)
+    starts, ends = _time(sent.startsAt), _time(sent.endsAt)
+    if sent.status not in ("firing", "resolved"):
+        raise ValueError(f"status {sent.status[:20]!r} is neither firing nor resolved")
+    firing = sent.status == "firing"
+    if not firing:
+        ends = now if ends is None else ends
+    return Alert(
+        fingerprint=fingerprint(labels),
+        labels=labels,
+        annotations=_annotations(sent.annotations),
+        status="firing" if firing else "resolved",
+        starts_at=starts if starts is not None else now if ends is None else min(ends, now),
+        ends_at=ends,
+        expires_at=ends if firing and ends is not None and ends > now else None,
+        received_at=now,
+        generator_url=(sent.generatorURL or "")[:LONGEST_VALUE],
+    )
 
 
 def api_v2(body: bytes, now: int, resolve_timeout: int) -> Arrived:
@@ -137,9 +148,10 @@ def _posted(sent: _Alert, now: int, resolve_timeout: int) -> Alert:
     starts, ends = _time(sent.startsAt), _time(sent.endsAt)
     if starts is None:
         starts = min(now, ends) if ends is not None else now
-    if ends is not None and ends < starts:
-        raise ValueError("endsAt is before startsAt")
-    over = ends is not None and ends <= now
+    expires = now + resolve_timeout if ends is None else ends
+    if expires < starts:
+        raise ValueError("endsAt is before startsAt" if ends is not None else "startsAt is in the future")
+    over = expires <= now
     return Alert(
         fingerprint=fingerprint(labels),
         labels=labels,
@@ -147,7 +159,7 @@ def _posted(sent: _Alert, now: int, resolve_timeout: int) -> Alert:
         status="resolved" if over else "firing",
         starts_at=starts,
         ends_at=ends,
-        expires_at=None if over else ends if ends is not None else now + resolve_timeout,
+        expires_at=None if over else expires,
         received_at=now,
         generator_url=(sent.generatorURL or "")[:LONGEST_VALUE],
     )
@@ -170,8 +182,9 @@ def _labels(sent: Mapping[str, str]) -> dict[str, str]:
     return labels
 
 
-def _annotations(sent: Mapping[str, str]) -> dict[str, str]:
-    return {name: value[:LONGEST_VALUE] for name, value in list(sent.items())[:MOST_LABELS] if value != ""}
+def _annotations(sent: Mapping[str, str] | None) -> dict[str, str]:
+    pairs = list(sent.items())[:MOST_LABELS] if sent else ()
+    return {name: value[:LONGEST_VALUE] for name, value in pairs if value != ""}
 
 
 def _time(text: str | None) -> int | None:
@@ -179,13 +192,6 @@ def _time(text: str | None) -> int | None:
     if not text or text.startswith(ZERO_TIME):
         return None
     return parse_rfc3339(text)
-
-
-def _ends(text: str | None, number: int) -> int | None:
-    try:
-        return _time(text)
-    except ValueError as error:
-        raise Malformed(f"alerts[{number}]: {error}") from None
 
 
 def _reason(error: Exception) -> str:

@@ -254,6 +254,8 @@ def read_alerts(path: Path) -> list[Alert]:
             arrived = webhook(bytes(kept.body), parse_rfc3339(kept.received_at))
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise RecordingError(path, number, str(error)) from None
+        if arrived.errors:
+            raise RecordingError(path, number, "; ".join(arrived.errors))
         alerts.extend(arrived.alerts)
     return sorted(alerts, key=lambda alert: alert.received_at)
 
