@@ -18,13 +18,21 @@ Action = Literal[
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-def _regex(text: Any) -> str:
-    text = str(text)
+def compiled(regex: str) -> Any:
+    """RE2 as Prometheus 3 compiles it for relabelling (a dot matches newlines); raises ValueError with the reason."""
+    settings = re2.Options()
+    settings.log_errors = False  # RE2 writes to stderr by default
+    settings.dot_nl = True
     try:
-        re2.compile(text)
+        return re2.compile(regex, settings)
     except re2.error as error:
-        raise ValueError(f"{text[:80]!r} is not a regular expression of RE2: {error}") from None
-    return text
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        raise ValueError(f"{regex[:80]!r} is not a regular expression of RE2: {reason}") from None
+
+
+def _regex(text: Any) -> str:
+    compiled(str(text))
+    return str(text)
 
 
 def _text(value: Any) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 
 import re2
 
-from detector.ingest.options import RelabelConfig
+from detector.ingest.options import RelabelConfig, compiled
 
-_REFERENCE = re.compile(r"\$(?:(\$)|([0-9]+)|\{([0-9A-Za-z_]+)\}|([A-Za-z_][0-9A-Za-z_]*))")
+_REFERENCE = re.compile(r"\$(?:(\$)|\{([0-9A-Za-z_]+)\}|([0-9A-Za-z_]+))")  # $1x is ${1x}, as in Go
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -22,7 +22,7 @@ class Relabeller:
     """The steps of one configuration, compiled once."""
 
     def __init__(self, steps: Sequence[RelabelConfig]) -> None:
-        self._steps = [(step, re2.compile(f"(?s:{step.regex})")) for step in steps]
+        self._steps = [(step, compiled(step.regex)) for step in steps]
 
     def __bool__(self) -> bool:
         return bool(self._steps)
@@ -86,7 +86,7 @@ def _expand(template: str, match: Any) -> str:
     def group(reference: re.Match[str]) -> str:
         if reference[1]:
             return "$"
-        name = reference[2] or reference[3] or reference[4]
+        name = reference[2] or reference[3]
         try:
             return match.group(int(name) if name.isdigit() else name) or ""
         except (IndexError, KeyError, re2.error):
