@@ -63,6 +63,18 @@ class Matcher:
         return (_regex(self.value).fullmatch(text) is not None) == (self.op == "=~")
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Label sets of n series over one list of texts: ``count`` uint16[n] labels each, ``keys`` int32[sum, 2] name and
+    value, ``target`` int32[n], all by place in ``texts``; ``type`` uint8[n]."""
+
+    texts: list[str]
+    count: npt.NDArray[np.uint16]
+    keys: Ids
+    target: Ids
+    type: npt.NDArray[np.uint8]
+
+
 @compiled
 def _digest(keys: Ids, at: int, n: int, seed: np.uint64) -> np.uint64:
     h = seed
@@ -425,6 +437,21 @@ class Index:
         return found
 
     # --- written down ---
+
+    @staticmethod
+    def type_name(code: int) -> str:
+        """The type by the number that :class:`Description` holds."""
+        return TYPES[code] if code < len(TYPES) else ""
+
+    def describe(self, ids: Ids) -> Description:
+        """Live series completely, without a Python object for each."""
+        pairs = _gather(ids, self._begin, self._count, self._arena)
+        names, values, targets = self.pairs.name[pairs], self.pairs.value[pairs], self._target[ids]
+        codes, places = np.unique(np.concatenate([names, values, targets]), return_inverse=True)
+        where: Ids = places.astype(np.int32)
+        keys = np.stack([where[: len(pairs)], where[len(pairs) : 2 * len(pairs)]], axis=1)
+        texts = [self.strings.text(code) for code in codes.tolist()]
+        return Description(texts, self._count[ids], keys, where[2 * len(pairs) :], self._type[ids])
 
     def dump(self) -> dict[str, npt.NDArray[Any]]:
         """Named arrays; births and releases not yet drained are not in it."""
