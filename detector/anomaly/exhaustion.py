@@ -50,7 +50,7 @@ def exhaustion(
         lower=before[0], upper=before[1], first_at=first_at, last_at=last_at, active=True,
         summary=_sentence(resource, scale, value, unit, None if told else impact, last_at, arrived),
         category=resource.category, item=resource.item, impact=impact,
-        evidence=_evidence(scale, samples, fit, unit, last_at),
+        evidence=_evidence(scale, samples, fit, unit, last_at, before),
     )  # fmt: skip
 
 
@@ -67,12 +67,17 @@ def _score(fit: npt.NDArray[np.float64]) -> float:
     return 12.0 if p < 1e-12 else round(-math.log10(p), 2)
 
 
-def _evidence(scale: Scale, samples: Samples, fit: npt.NDArray[np.float64], unit: str, last_at: int) -> Evidence:
+def _evidence(
+    scale: Scale, samples: Samples, fit: npt.NDArray[np.float64], unit: str, last_at: int, before: list[float]
+) -> Evidence:
+    """The newest samples, what was usual before the rise as the expected band, the limit and the forecast's fan."""
     keep = np.unique(np.linspace(0, len(samples.at) - 1, min(POINTS, len(samples.at))).astype(np.int64))
     at, value = samples.at[keep], samples.value[keep]
     fine = np.isfinite(value)
+    count = int(np.count_nonzero(fine))
     return Evidence(
         at=tuple(at[fine].tolist()), value=tuple(value[fine].tolist()), limit=scale.value(1.0), unit=unit,
+        lower=(before[0],) * count, upper=(before[1],) * count,
         forecast=_fan(scale, fit, last_at),
     )  # fmt: skip
 

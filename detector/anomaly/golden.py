@@ -73,9 +73,9 @@ class Golden:
         self._cell = np.empty(0, np.int64)
         self._before = np.empty(0, np.float64)
         self._ring = np.zeros((SLOTS, 0), np.float64)
+        self._total = np.zeros(0, np.float64)
         self._head = 0
         self._filled = 0
-        self._metrics: set[str] = set()
         self.latencies: dict[tuple[str, str], Latency] = {}
         self._counts: dict[str, dict[bool, int]] = {}
 
@@ -114,9 +114,9 @@ class Golden:
         self._ring[self._head] = np.bincount(self._cell, weights=grown, minlength=cells)[:cells]
         self._head = (self._head + 1) % SLOTS
         self._filled = min(self._filled + 1, SLOTS)
-        total = self._ring.sum(axis=0)
+        self._total = self._ring.sum(axis=0)
         for latency in self.latencies.values():
-            slow = self._percentile(latency, total)
+            slow = self._percentile(latency, self._total)
             if math.isfinite(slow):
                 latency.at.append(upto)
                 latency.value.append(slow)
@@ -125,9 +125,10 @@ class Golden:
     def signals(self, service: str) -> dict[str, float]:
         """Traffic (requests in the window), errors (share) and latency (seconds) where the service has them."""
         out: dict[str, float] = {}
-        total = self._ring.sum(axis=0)
+        total = self._total
         if (counts := self._counts.get(service)) is not None:
-            bad, good = (total[counts[kind]] if kind in counts else 0.0 for kind in (True, False))
+            cells = (counts.get(kind, len(total)) for kind in (True, False))
+            bad, good = (float(total[cell]) if cell < len(total) else 0.0 for cell in cells)
             out["traffic"] = float(bad + good)
             out["errors"] = float(bad / (bad + good)) if bad + good > 0 else 0.0
         for (owner, metric), latency in self.latencies.items():
@@ -152,6 +153,7 @@ class Golden:
         """Take over :meth:`state`."""
         self._ids, self._cell = np.array(state["ids"], np.int32), np.array(state["cell"], np.int64)
         self._before, self._ring = np.array(state["before"]), np.array(state["ring"])
+        self._total = self._ring.sum(axis=0)
         self._head, self._filled = int(state["head"]), int(state["filled"])
         for service, metric, cells, at, value in state["latencies"]:
             edges = {float(edge): int(cell) for edge, cell in cells}

@@ -20,7 +20,7 @@ from detector.series.compiled import compiled
 UNKNOWN, GAUGE, COUNTER, SKIP = 0, 1, 2, 3
 NO_ROW = -1
 NEVER = -(2**62)
-GAP = 600_000
+GAP = 7_200_000
 """ms without a sample after which a counter starts anew: a rate over a longer gap says nothing about now."""
 
 _HISTOGRAM = re.compile(r"(seconds|milliseconds|usec|ms|bytes|duration|latency|size|time|age)_(count|sum)$")

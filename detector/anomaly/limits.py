@@ -9,7 +9,7 @@ label sets; :mod:`detector.anomaly.resources` finds the series.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -118,7 +118,11 @@ def category(metric: str) -> Category:
 
 def pairs(metrics: Iterable[str]) -> list[Pair]:
     """Every pair among the names of ``metrics``, sorted by the used metric."""
-    readings = [reading for name in sorted(set(metrics)) if (reading := read(name)) is not None]
+    return paired([reading for name in sorted(set(metrics)) if (reading := read(name)) is not None])
+
+
+def paired(readings: Sequence[Reading]) -> list[Pair]:
+    """Every pair among ``readings``, which are sorted by their metric."""
     limits: dict[tuple[str, ...], str] = {}
     sizes: dict[tuple[str, ...], str] = {}
     for reading in readings:
@@ -145,7 +149,7 @@ def pairs(metrics: Iterable[str]) -> list[Pair]:
     return out
 
 
-def _has_available(readings: list[Reading], stem: tuple[str, ...]) -> bool:
+def _has_available(readings: Sequence[Reading], stem: tuple[str, ...]) -> bool:
     return any(other.role == "free" and stem in other.stems and "free" not in other.words for other in readings)
 
 

@@ -6,7 +6,7 @@ was at most), and how people call it. Labels are read once per series of a metri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from detector.anomaly import limits
@@ -63,6 +63,7 @@ class Resources:
         self._options = options
         self._service_of = service_of
         self._names: set[str] = set()
+        self._readings: dict[str, limits.Reading | None] = {}
         self._rules: list[_Rule] = []
         self._labels: dict[int, dict[str, str]] = {}
         self.found: dict[Key, Resource] = {}
@@ -71,8 +72,10 @@ class Resources:
         """Look for new resources; returns those that are new. Cheap when no metric with a limit has new series."""
         names = set(self._store.index.label_values("__name__"))
         if names != self._names:
+            self._readings = {name: self._readings.get(name) or limits.read(name) for name in sorted(names)}
             self._names = names
-            self._rules = _rules(names, self._options)
+            told = [reading for reading in self._readings.values() if reading is not None]
+            self._rules = _rules(names, told, self._options)
         fresh: list[Resource] = []
         for rule in self._rules:
             fresh += self._apply(rule)
@@ -158,13 +161,13 @@ def _own(labels: Mapping[str, str], by: tuple[str, ...] | None) -> tuple[tuple[s
     return tuple((name, labels[name]) for name in sorted(by) if labels.get(name))
 
 
-def _rules(names: set[str], options: ForecastOptions) -> list[_Rule]:
+def _rules(names: set[str], readings: Sequence[limits.Reading], options: ForecastOptions) -> list[_Rule]:
     """Options first: what somebody stated beats what the names suggest."""
     stated = [_stated(option) for option in (*options.more_limits, *options.limits) if _present(option, names)]
     taken = {rule.used for rule in stated}
     told = [
         _Rule(pair.used, pair.limit or pair.total, pair.falling, pair.category)
-        for pair in (limits.pairs(names) if options.pairs else ())
+        for pair in (limits.paired(readings) if options.pairs else ())
         if pair.used not in taken
     ]
     return stated + told
