@@ -33,6 +33,13 @@ class Actions(Protocol):
     def subscribe(self, telling: Callable[[Committed], None], /) -> Callable[[], None]: ...
 
 
+class Chart(Protocol):
+    """The symptom's evidence as SVG of ``width`` x ``height`` CSS pixels; None where there is nothing to draw, or where
+    it cannot be drawn now."""
+
+    async def __call__(self, symptom: Symptom, theme: Theme, width: int, height: int) -> bytes | None: ...
+
+
 class Query(Protocol):
     """Prometheus's HTTP API over the store.
 
@@ -98,9 +105,7 @@ class ReloadRefused(Exception):
 
 @dataclass(frozen=True)
 class Deps:
-    """``chart(symptom, theme)`` renders the symptom's evidence to SVG bytes, or None where there is nothing to draw.
-
-    ``healthy`` and ``ready`` answer the reasons why not (none: all is well). ``reload`` answers notes for people (what
+    """``healthy`` and ``ready`` answer the reasons why not (none: all is well). ``reload`` answers notes for people (what
     changed, what needs a restart) or raises :class:`ReloadRefused`. ``ingest`` are the routes of what programs send;
     their POSTs also take an ingest token.
     """
@@ -116,7 +121,7 @@ class Deps:
     healthy: Callable[[], Sequence[str]]
     ready: Callable[[], Sequence[str]]
     reload: Callable[[], Awaitable[Sequence[str]]]
-    chart: Callable[[Symptom, Theme], Awaitable[bytes | None]]
+    chart: Chart
     services: Callable[[], Sequence[ServiceFact]] = field(default=lambda: ())
     oncall: Callable[[], Sequence[OnCallFact]] = field(default=lambda: ())
     ingest: Sequence[web.RouteDef] = ()

@@ -17,11 +17,14 @@ from detector.tickets.lifecycle import ENDED, TIERS
 from detector.web.api.incidents import ACTIONS, act, find
 from detector.web.auth import VIEWER
 from detector.web.body import checked, form
-from detector.web.deps import Deps
+from detector.web.deps import Deps, Theme
 from detector.web.pages.layout import Layout
 from detector.web.pages.text import shape
 from detector.web.problems import Problem
 from detector.words import plain, quantity
+
+LARGE, SMALL = (720, 300), (480, 240)
+"""Width and height of a chart on a desk and on a phone, CSS pixels."""
 
 _MACHINES = frozenset({"detector", "rules", "pipeline"})
 _MOST_ENTRIES = 200
@@ -141,8 +144,9 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         ticket = await find(deps, request.match_info["key"], request[VIEWER])
         wanted = request.match_info["symptom"]
         symptom = next((s for s in ticket.symptoms if s.id == wanted), None)
-        dark = request.query.get("theme") == "dark"
-        drawn = await deps.chart(symptom, "dark" if dark else "light") if symptom is not None else None
+        theme: Theme = "dark" if request.query.get("theme") == "dark" else "light"
+        size = SMALL if request.query.get("size") == "small" else LARGE
+        drawn = await deps.chart(symptom, theme, *size) if symptom is not None else None
         if drawn is None:
             raise Problem(404, f"{ticket.key} has no such chart.")
         headers = {
