@@ -7,7 +7,6 @@ A body is read with a limit while it streams and inflated with a limit too. An a
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -92,6 +91,8 @@ class _Receiver:
             taken = await self._intake.samples("remote_write", body, "remote-write")
         except TooLarge as error:
             return problem(413, str(error), request)
+        except BadEncoding as error:
+            return damaged(error, request)
         except Unavailable as error:
             return unavailable(error, request)
         if isinstance(taken, Rejected):
@@ -118,8 +119,10 @@ class _Receiver:
             await self._intake.alerts(arrived.alerts, source)
         except TooLarge as error:
             return problem(413, str(error), request)
-        except (Malformed, BadEncoding) as error:
+        except Malformed as error:
             return problem(400, str(error), request)
+        except BadEncoding as error:
+            return damaged(error, request)
         except Unavailable as error:
             return unavailable(error, request)
         if arrived.errors:
@@ -164,8 +167,10 @@ class _Receiver:
             key = await self._intake.report(report)
         except TooLarge as error:
             return problem(413, str(error), request)
-        except (Malformed, BadEncoding) as error:
+        except Malformed as error:
             return problem(400, str(error), request)
+        except BadEncoding as error:
+            return damaged(error, request)
         except Unavailable as error:
             return unavailable(error, request)
         location = f"/incidents/{key}"
@@ -247,8 +252,9 @@ async def read(request: web.Request, limit: int) -> bytes:
             if size > limit:
                 raise TooLarge(f"the body has more than {limit} bytes")
             parts.append(chunk)
-    except zlib.error as error:
-        raise BadEncoding(f"the body is not what Content-Encoding says: {error}") from None
+    except web.RequestPayloadError:
+        encoding = request.headers.get("Content-Encoding", "identity")
+        raise BadEncoding(f"the body is not the {encoding[:40]!r} that Content-Encoding says, or was cut off") from None
     return b"".join(parts)
 
 
@@ -260,6 +266,13 @@ def problem(status: int, detail: str, request: web.Request) -> web.Response:
         "instance": request.path,
     }  # fmt: skip
     return web.Response(status=status, body=json.dumps(document).encode(), content_type="application/problem+json")
+
+
+def damaged(error: BadEncoding, request: web.Request) -> web.Response:
+    """400; the connection ends with it, because nobody knows where the next request would begin."""
+    answer = problem(400, str(error), request)
+    answer.force_close()
+    return answer
 
 
 def unavailable(error: Unavailable, request: web.Request) -> web.Response:
