@@ -7,11 +7,13 @@ import re
 from typing import Annotated, TypeVar
 from urllib.parse import parse_qs
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from detector.web.problems import Problem
+from detector.words import plain
 
 M = TypeVar("M", bound=BaseModel)
 _PATIENCE_S = 20
@@ -58,8 +60,8 @@ async def read(request: web.Request, limit: int) -> bytes:
                     raise Problem(413, f"The body is larger than {limit:,} bytes.")
     except TimeoutError:
         raise Problem(408, f"The body did not arrive within {_PATIENCE_S} s.") from None
-    except (ClientPayloadError, HttpProcessingError, ValueError) as error:
-        raise Problem(400, f"The body cannot be read: {error}") from None
+    except (RequestPayloadError, HttpProcessingError, ValueError) as error:
+        raise Problem(400, f"The body cannot be read: {plain(str(error), 200)}") from None
     return bytes(body)
 
 

@@ -116,7 +116,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             request, "incident.html", code=trouble.status if trouble else 200, ticket=ticket, now=now,
             shape=word[0], word=word[1], title=title(ticket), signs=signs,
             lead=next((s for s in signs if lead is not None and s.symptom.id == lead.id), None),
-            story=leading(ticket), can=possible(ticket, viewer), tiers=_tiers(ticket), resolutions=RESOLUTIONS,
+            runbook=_runbook(ticket, deps), can=possible(ticket, viewer), tiers=_tiers(ticket), resolutions=RESOLUTIONS,
             suggested=_suggested(ticket, timeline), active=sum(s.active for s in symptoms), trouble=trouble,
             timeline=[moment(entry) for entry in timeline[-_MOST_ENTRIES:]][::-1],
             earlier=max(0, len(timeline) - _MOST_ENTRIES), description=(ticket.description or "").splitlines()[:200],
@@ -169,6 +169,14 @@ def _arguments(action: str, fields: Mapping[str, str]) -> dict[str, Any]:
     if action == "assign":
         given.setdefault("assignee", None)
     return checked(model, given).model_dump(exclude_unset=True)
+
+
+def _runbook(ticket: Ticket, deps: Deps) -> str:
+    """An address or a sentence: the ticket's, what the leading symptom's rule says, the service's; or empty."""
+    lead = leading(ticket)
+    said = lead.annotations if lead is not None else {}
+    service = next((fact.runbook for fact in deps.services() if fact.name == ticket.service), "")
+    return ticket.runbook or said.get("runbook_url", "") or said.get("runbook", "") or service
 
 
 def _tiers(ticket: Ticket) -> Sequence[str]:

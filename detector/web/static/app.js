@@ -7,4 +7,6 @@ tick(document);
 setInterval(() => { if (!document.hidden) tick(document); }, 1000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(document); });
 keys();
+const tab = document.querySelector(".tabs [aria-current]");
+if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft;
 follow();
