@@ -1,42 +1,21 @@
-"""The way from sockets to arrays: a bounded mailbox and the one thread that owns the arrays storey.
+"""The way from sockets to arrays: the shard's verbs, async.
 
 In: bodies, scrapes, controls, queries, the order to advance. Out: what the heart made of them; samples are in the
-journal by then. Overload is answered by :class:`Overloaded`, never by growing.
+journal by then. Overload is answered by :class:`~detector.mailbox.Overloaded`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from detector.heart import Heart, Taken
 from detector.ingest.backfill import HistoryChunk
 from detector.ingest.decode import Rejected
 from detector.ingest.scrape import ScrapeResult
+from detector.mailbox import Mailbox, Overloaded
 from detector.nouns import Control
 from detector.shard import Advance, Plan, Prepared, Query
-
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-BURST = 64
-"""Entries of the first lane that are worked off before the second lane has its turn."""
-MAX_QUERIES = 256
-MAX_ENTRIES = 4096
-
-
-class Overloaded(Exception):
-    """The mailbox is full: answer 503 with Retry-After."""
-
-    def __init__(self, retry_after: int = 1) -> None:
-        self.retry_after = retry_after
-        super().__init__("more is waiting to be ingested than may wait; try again shortly")
 
 
 class Router(Protocol):
@@ -51,111 +30,6 @@ class Router(Protocol):
     async def prepare(self, plan: Plan) -> Prepared: ...
     async def commit(self, prepared: Prepared) -> None: ...
     async def snapshot(self) -> None: ...
-
-
-@dataclass(slots=True)
-class _Entry:
-    work: Callable[[], Any]
-    size: int
-    since: float
-    loop: asyncio.AbstractEventLoop
-    done: asyncio.Future[Any]
-
-
-class Mailbox:
-    """Two bounded lanes in front of one thread. The first (ingest, advance) goes first, the second is never starved."""
-
-    def __init__(self, capacity_bytes: int) -> None:
-        self.capacity_bytes = capacity_bytes
-        self._lanes: tuple[deque[_Entry], deque[_Entry]] = (deque(), deque())
-        self._bytes = 0
-        self._wake = threading.Condition()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Work off what is there, then end the thread; blocks until it has ended."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
-        self._thread.join()
-
-    def depth(self, lane: int) -> int:
-        return len(self._lanes[lane])
-
-    def oldest_seconds(self, lane: int) -> float:
-        """Age of the oldest entry of the lane; 0 when it is empty."""
-        try:
-            return time.monotonic() - self._lanes[lane][0].since
-        except IndexError:
-            return 0.0
-
-    async def post(self, work: Callable[[], T], *, size: int = 0, lane: int = 0, bounded: bool = True) -> T:
-        """Run ``work`` on the heart thread and return what it returned.
-
-        ``size`` (bytes) counts against the capacity; ``bounded=False`` is for the product's own few entries (the next
-        advance, a snapshot), which must not be refused because a sender is too fast.
-        """
-        loop = asyncio.get_running_loop()
-        entry = _Entry(work, size, time.monotonic(), loop, loop.create_future())
-        with self._wake:
-            if self._stopping:
-                raise Overloaded(5)
-            if bounded and self._full(size, lane):
-                raise Overloaded
-            self._bytes += size
-            self._lanes[lane].append(entry)
-            self._wake.notify()
-        # Shielded: a client that goes away does not undo what is already on its way to the journal.
-        result: T = await asyncio.shield(entry.done)
-        return result
-
-    def _full(self, size: int, lane: int) -> bool:
-        if lane:
-            return len(self._lanes[lane]) >= MAX_QUERIES
-        # One body larger than the capacity still fits into an empty mailbox.
-        return len(self._lanes[0]) >= MAX_ENTRIES or (self._bytes > 0 and self._bytes + size > self.capacity_bytes)
-
-    def _beat(self) -> None:
-        first, second = self._lanes
-        while True:
-            with self._wake:
-                while not (first or second or self._stopping):
-                    self._wake.wait()
-                if self._stopping and not (first or second):
-                    return
-                batch = [first.popleft() for _ in range(min(BURST, len(first)))]
-                if second:
-                    batch.append(second.popleft())
-            for entry in batch:
-                self._work(entry)
-
-    def _work(self, entry: _Entry) -> None:
-        result: Any = None
-        error: BaseException | None = None
-        try:
-            result = entry.work()
-        except BaseException as caught:  # noqa: BLE001 - handed to the caller, who awaits it
-            error = caught
-        with self._wake:
-            self._bytes -= entry.size
-        try:
-            entry.loop.call_soon_threadsafe(_settle, entry.done, result, error)
-        except RuntimeError:
-            log.debug("an answer came after its event loop had closed")
-
-
-def _settle(done: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if done.done():
-        return
-    if error is None:
-        done.set_result(result)
-    else:
-        done.set_exception(error)
-        done.exception()  # marked as seen: the caller may have gone away
 
 
 class LocalRouter:
@@ -196,12 +70,16 @@ class LocalRouter:
     async def snapshot(self) -> None:
         await self.mailbox.post(self.heart.snapshot, bounded=False)
 
+    async def sync(self) -> None:
+        """Samples written to the journal reach the disk itself."""
+        await self.mailbox.post(self.heart.journal.sync, bounded=False)
+
     async def _take(self, work: Callable[[], Taken | Rejected], size: int) -> Taken | Rejected:
         while True:
             try:
                 return await self.mailbox.post(work, size=size)
             except Overloaded:
-                if not self._patient or self.mailbox._stopping:
+                if not self._patient or self.mailbox.stopping:
                     raise
                 # The next entry that is worked off makes room; the queue is a turn of the heart away.
                 await self.mailbox.post(lambda: None, lane=0, bounded=False)

@@ -1,0 +1,538 @@
+"""App: build, start, reload, stop; the only creator of root tasks; no logic of its own.
+
+Built bottom-up on one AsyncExitStack, so that teardown follows the data: not ready, listeners, scrapes, last advance,
+decisions, outbox until the deadline, mailbox, snapshot, database. One failing step never stops the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TextIO
+
+import aiohttp
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from detector.charts.render import DrawingFailed, Renderer
+from detector.charts.specs import alt_text, symptom_spec, telling
+from detector.clock import Clock, SystemClock, every
+from detector.config.compose import Loaded, load
+from detector.config.load import ConfigError, read, validate
+from detector.config.reload import watch
+from detector.daemon.driver import Driver
+from detector.daemon.health import Health
+from detector.daemon.intake import DaemonIntake
+from detector.heart import Heart
+from detector.ingest import receive, scrape
+from detector.ingest.backfill import BackfillError, history
+from detector.ingest.scrape import Scraper
+from detector.notify.channels import Channel, build
+from detector.notify.deliver import Deliverer
+from detector.notify.heartbeat import Heartbeat
+from detector.notify.messages import Attachment
+from detector.nouns import Control, Notification, Symptom, Ticket
+from detector.pipeline import Pipeline, Policy, StorageError
+from detector.router import LocalRouter
+from detector.series.journal import Journal
+from detector.series.segments import JournalFull
+from detector.series.snapshot import Snapshots
+from detector.shard import Plan, Query
+from detector.telemetry import Telemetry
+from detector.tickets.database import address
+from detector.tickets.desk import Committed, Desk
+from detector.tickets.outbox import Outbox
+from detector.tickets.owed import Route
+from detector.web.app import create_app
+from detector.web.auth import Access, AccessError, tls
+from detector.web.deps import Deps, ReloadRefused, Theme
+from detector.web.options import WebConfig, WebOptions
+
+log = logging.getLogger(__name__)
+
+DRAIN_MS = 6_000
+"""What the outbox gets at the end: SIGTERM has to be over within 10 s."""
+BACKOFF_MS = 5_000
+SWEEP_MS = 60_000
+BACKFILL_SPAN_MS = 65 * 60_000
+
+
+class StartError(Exception):
+    """The daemon cannot start; the message names the thing and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the command line says over the configuration."""
+
+    listen: str | None = None
+    data_dir: Path = Path("data")
+    event_time: str = "wall"
+
+
+class App:
+    """One daemon. Two of them run side by side in one process: nothing is global."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        settings: Settings | None = None,
+        *,
+        clock: Clock | None = None,
+        stream: TextIO | None = None,
+    ) -> None:
+        self.loaded = loaded
+        self.settings = settings or Settings()
+        self.clock = clock or SystemClock()
+        self.registry = CollectorRegistry()
+        self.telemetry = Telemetry(self.registry)
+        self.url = ""
+        self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Set to the reason when a task without which nothing works has ended."""
+        self._stream = stream
+        self._stack = AsyncExitStack()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = asyncio.Event()
+        self._swept = asyncio.Event()
+        self._reloading = asyncio.Lock()
+        self._channels: dict[str, tuple[Any, Channel]] = {}
+
+    # --- start --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Everything up to an open port; raises StartError or ConfigError, and nothing is left running then."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def _start(self) -> None:
+        loaded, settings = self.loaded, self.settings
+        self.telemetry.build_info.info({"version": version("proactive-detector")})
+        web_options, web_config = self._web(loaded)
+        access = self._access(web_options, web_config)
+        _directory(settings.data_dir)
+        desk = await self._desk(loaded)
+        self.pipeline = Pipeline(desk, _policy(loaded), self.telemetry, self._on_control)
+        await self.pipeline.load(self.clock.now())
+        await self._heart(loaded)
+        self.driver = Driver(
+            self.router, self.pipeline, self.clock, self.telemetry, loaded.root, settings.event_time == "samples"
+        )
+        self.intake = DaemonIntake(self.router, self.pipeline, self.driver, self.telemetry)
+        self.driver.owe(self._recovered)
+        await self._notify(desk, web_options)
+        self.scraper = Scraper(self.intake, self.clock)
+        self.health = Health(
+            lambda: self.loaded, self.pipeline, self.driver, self.intake, self.scraper, self.deliverer, self.clock,
+            lambda: self.router.heart.shard.store.series_count,
+        )  # fmt: skip
+        self.pipeline.subscribe(self._committed)
+        self._gauges(self.router, self.outbox)
+        await self._listen(web_options, web_config, access)
+        self._run()
+
+    def _web(self, loaded: Loaded) -> tuple[WebOptions, WebConfig]:
+        options = loaded.root.web
+        if self.settings.listen is not None:
+            try:
+                options = WebOptions.model_validate(options.model_dump() | {"listen": self.settings.listen})
+            except ValueError:
+                raise StartError(
+                    f"--listen {self.settings.listen!r}: write HOST:PORT, such as 127.0.0.1:9797"
+                ) from None
+        if options.config_file is None:
+            return options, WebConfig()
+        return options, validate(read(loaded.path.parent / options.config_file), WebConfig)
+
+    def _access(self, options: WebOptions, config: WebConfig) -> Access:
+        try:
+            return Access(options, config, self.loaded.path.parent)
+        except AccessError as error:
+            raise StartError(str(error)) from None
+
+    async def _desk(self, loaded: Loaded) -> Desk:
+        url = loaded.root.tickets.database or address(self.settings.data_dir / "detector.db")
+        try:
+            desk = await Desk.open(url, _routes(loaded))
+        except (ValueError, StorageError) as error:
+            raise StartError(f"the database cannot be used: {error}") from None
+        self._stack.push_async_callback(_named("database", desk.close))
+        return desk
+
+    async def _heart(self, loaded: Loaded) -> None:
+        root, folder = loaded.root, self.settings.data_dir
+        follows = self.settings.event_time == "samples"
+        journal = Journal(folder / "journal")
+        heart = Heart(
+            _plan(loaded),
+            journal,
+            Snapshots(folder / "snapshots"),
+            slot=root.evaluation.interval,
+            lateness=root.evaluation.lateness if follows else None,
+        )
+        await asyncio.to_thread(_warm)
+        self._recovered = await asyncio.to_thread(heart.recover)
+        self.router = LocalRouter(heart, root.storage.mailbox_size, patient=follows)
+        self.router.mailbox.start()
+
+        async def end() -> None:
+            await asyncio.to_thread(self.router.mailbox.stop)
+            await asyncio.to_thread(heart.snapshot)
+            journal.close()
+
+        self._stack.push_async_callback(_named("heart", end))
+
+    async def _notify(self, desk: Desk, web_options: WebOptions) -> None:
+        session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        self._stack.push_async_callback(_named("http client", session.close))
+        self._session = session
+        self.renderer = Renderer(self.clock, self.telemetry)
+        self._stack.push_async_callback(_named("charts", self.renderer.close))
+        self.outbox = Outbox(desk)
+        channels = await self._build_channels(self.loaded)
+        self.deliverer = Deliverer(
+            self.outbox, channels, self.clock, self.telemetry, web_options.url, self.loaded.zone,
+            illustrate=self._illustrate, sent=self._sent,
+        )  # fmt: skip
+
+    async def _listen(self, options: WebOptions, config: WebConfig, access: Access) -> None:
+        deps = Deps(
+            options=options,
+            access=access,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            desk=self.pipeline.desk,
+            actions=self.pipeline,
+            query=self._query,
+            status=self.health.status,
+            healthy=lambda: [],
+            ready=self.health.ready,
+            reload=self.reload,
+            chart=self._chart,
+            services=self.health.services,
+            oncall=self.health.oncall,
+            ingest=receive.routes(self.intake),
+        )
+        try:
+            context = tls(config, self.loaded.path.parent)
+        except AccessError as error:
+            raise StartError(str(error)) from None
+        app = create_app(deps, dict(config.http_server_config.headers))
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=False, shutdown_timeout=3)
+        await runner.setup()
+        self._stack.push_async_callback(_named("listeners", runner.cleanup))
+        host, port = options.address
+        site = web.TCPSite(runner, host or None, port, ssl_context=context)
+        try:
+            await site.start()
+        except OSError as error:
+            raise StartError(f"cannot listen on {options.listen}: {error.strerror or error}") from None
+        bound = runner.addresses[0][1]
+        scheme = "https" if context else "http"
+        self.url = options.external_url or f"{scheme}://{host or 'localhost'}:{bound}"
+        self._access_now = access
+
+    def _run(self) -> None:
+        root = self.loaded.root
+        self._essential("decider", self.pipeline.run())
+        self._essential("deliverer", self.deliverer.run())
+        self._isolated("event time", lambda: every(self.clock, self.driver.step))
+        self._isolated("sweeps", lambda: every(self.clock, self._sweep, self._swept))
+        self._isolated("journal", lambda: every(self.clock, self._sync))
+        self._isolated("snapshots", lambda: every(self.clock, self._snapshot))
+        self._isolated("configuration", lambda: watch(lambda: self.loaded.watched, self._watched, self._ending))
+        if root.heartbeat is not None:
+            beat = Heartbeat(root.heartbeat, self.health.works, self._session, self.clock, self.telemetry)
+            self._isolated("heartbeat", beat.run)
+        self._isolated("scraper", self._scrape)
+
+    async def _scrape(self) -> None:
+        """History first, then the targets; whatever is pushed meanwhile is told to come again."""
+        if self.settings.event_time == "samples":
+            self.intake.closed = None
+            return
+        if self.loaded.root.backfill is not None:
+            self.intake.closed = "reading history from Prometheus"
+            await self._backfill()
+        self.intake.closed = None
+        await self.scraper.apply(self.loaded.root.scrape_configs, self.loaded.root.global_, self.loaded.path.parent)
+        await self.scraper.run()
+
+    async def _backfill(self) -> None:
+        options = self.loaded.root.backfill
+        assert options is not None
+        now = self.clock.now()
+        start = max(now - BACKFILL_SPAN_MS, self.router.heart.newest)
+        stored = 0
+        session = scrape.session(options, self.loaded.path.parent)
+        try:
+            async with asyncio.timeout(options.timeout / 1000):
+                async for chunk in history(session, options.url, options.match, start, now, _progress(self._stream)):
+                    stored += await self.router.history(chunk)
+        except (BackfillError, TimeoutError) as error:
+            log.warning("history is incomplete: %s", error or f"not read within {options.timeout // 1000} s")
+        finally:
+            await session.close()
+        log.info("history: %d samples read from %s", stored, options.url)
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+
+    def _essential(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """A task without which nothing works: its end is the daemon's."""
+
+        async def guarded() -> None:
+            try:
+                await work
+                reason = f"{name} has ended"
+            except Exception as error:
+                log.exception("%s failed", name)
+                reason = f"{name} failed: {error}"
+            if not self._ending.is_set() and not self.failed.done():
+                self.failed.set_result(reason)
+
+        self._spawn(name, guarded())
+
+    def _isolated(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """A task that backs off and goes on when it fails."""
+
+        async def guarded() -> None:
+            while True:
+                try:
+                    await work()
+                    return
+                except Exception:
+                    log.exception("%s failed; again in %d s", name, BACKOFF_MS // 1000)
+                    await self.clock.sleep_until(self.clock.now() + BACKOFF_MS)
+
+        self._spawn(name, guarded())
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sweep(self, now: int) -> int | None:
+        if self.settings.event_time == "samples":
+            return now + SWEEP_MS
+        try:
+            due = await self.pipeline.tick(now)
+        except StorageError as error:
+            log.error("the sweep could not be committed: %s", error)
+            return now + BACKOFF_MS
+        return min(due if due is not None else now + SWEEP_MS, now + SWEEP_MS)
+
+    async def _sync(self, now: int) -> int:
+        with suppress(JournalFull):
+            await self.router.sync()
+        return now + 1000
+
+    async def _snapshot(self, now: int) -> int:
+        if self.driver.evaluated_at is not None:
+            await self.router.snapshot()
+        return now + self.loaded.root.storage.snapshot_interval
+
+    async def _watched(self) -> None:
+        try:
+            await self.reload()
+        except ReloadRefused as error:
+            log.error("the changed configuration was refused and nothing was changed:\n%s", error)
+
+    # --- reload -------------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> Sequence[str]:
+        """Take over the configuration as it is now, whole or not at all; answers notes for people."""
+        async with self._reloading:
+            # Above the line everything may fail and has no effect, below it nothing can fail.
+            try:
+                loaded = await asyncio.to_thread(load, self.loaded.path)
+                web_options, web_config = self._web(loaded)
+                access = Access.prepare(web_options, web_config, loaded.path.parent)
+                prepared = await self.router.prepare(_plan(loaded))
+                built = await self._build_channels(loaded)
+            except ConfigError as error:
+                raise ReloadRefused([str(problem) for problem in error.problems]) from None
+            except (StartError, AccessError, ValueError) as error:
+                raise ReloadRefused([str(error)]) from None
+            # ----------------------------------------------------------------------------------------------------------
+            before, self.loaded = self.loaded, loaded
+            await self.router.commit(prepared)
+            self.pipeline.set_policy(_policy(loaded))
+            self.pipeline.desk.routes = _routes(loaded)
+            self.driver.set_options(loaded.root)
+            self._access_now.commit(access)
+            await self.deliverer.replace(built, web_options.url, loaded.zone)
+            if self.settings.event_time != "samples":
+                await self.scraper.apply(loaded.root.scrape_configs, loaded.root.global_, loaded.path.parent)
+            notes = [str(problem) for problem in loaded.problems]
+            notes += [f"{what} changed: restart the daemon for it" for what in _needs_restart(before, loaded)]
+            log.info("configuration reloaded: %s", loaded.summary())
+            return notes
+
+    async def _build_channels(self, loaded: Loaded) -> list[Channel]:
+        """Channels whose options did not change are the same objects; one that cannot be built is reported by name."""
+        found = {}
+        for options in loaded.root.channels:
+            known = self._channels.get(options.name)
+            if known is not None and known[0] == options:
+                found[options.name] = known
+                continue
+            try:
+                channel = await asyncio.to_thread(build, options, self._session, self.clock, loaded.zone, self._stream)
+            except ValueError as error:
+                log.error("channel %s was left out: %s", options.name, error)
+                continue
+            found[options.name] = (options, channel)
+        self._channels = found
+        return [channel for _, channel in found.values()]
+
+    # --- stop ---------------------------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Drain and end; every step is named, timed and logged, and a failing one does not stop the next."""
+        self.intake.closed = "stopping"
+        self._ending.set()
+        await self._timed("scrapes", self.scraper.close())
+        await self._timed("last advance", self._last_advance())
+        await self._timed("outbox", self.deliverer.drain(self.clock.now() + DRAIN_MS))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._timed("decisions", self.pipeline.drain())
+        await self._stack.aclose()
+
+    async def _last_advance(self) -> None:
+        if self.settings.event_time != "samples" and self.driver.evaluated_at is not None:
+            await self.driver.step(self.clock.now())
+
+    async def _timed(self, name: str, work: Awaitable[Any]) -> None:
+        await _named(name, lambda: work)()
+
+    # --- what others are handed ---------------------------------------------------------------------------------------
+
+    def _on_control(self, control: Control) -> None:
+        self._spawn("control", self._control(control))
+
+    async def _control(self, control: Control) -> None:
+        try:
+            await self.router.control(control)
+        except Exception as error:  # noqa: BLE001 - models that learn from an alarm are worse, not wrong
+            log.warning("the models were not told: %s", error)
+
+    def _committed(self, committed: Committed) -> None:
+        self._swept.set()
+        if committed.channels:
+            self.deliverer.wake(committed.channels)
+
+    def _sent(self, notification: Notification, now: int) -> None:
+        if notification.event == "opened" and notification.attempts == 0:
+            self.telemetry.incident_latency.observe(max(0, now - notification.created_at) / 1000)
+
+    async def _query(self, endpoint: str, params: Mapping[str, Sequence[str]]) -> tuple[int, Mapping[str, Any]]:
+        asked = {name: tuple(values) for name, values in params.items()}
+        return await self.router.query(Query(endpoint, asked, self.driver.now()))
+
+    async def _chart(self, symptom: Symptom, theme: Theme, width: int, height: int) -> bytes | None:
+        if symptom.evidence is None:
+            return None
+        minute = self.driver.now() // 60_000 * 60_000
+        spec = symptom_spec(
+            symptom, max(minute, symptom.last_at), theme, zone=self.loaded.zone, width=width, height=height
+        )
+        try:
+            return (await self.renderer.svg(spec)).encode()
+        except DrawingFailed as error:
+            log.warning("no chart for %s: %s", symptom.id, error)
+            return None
+
+    async def _illustrate(self, ticket: Ticket, now: int) -> Attachment | None:
+        symptom = telling(ticket.symptoms)
+        if symptom is None:
+            return None
+        zone = self.loaded.zone
+        png = await self.renderer.png(symptom_spec(symptom, now, "dark", zone=zone, width=400, height=250))
+        return Attachment("chart.png", "image/png", png, alt_text(symptom, now, zone=zone))
+
+    def _gauges(self, router: LocalRouter, outbox: Outbox) -> None:
+        telemetry, mailbox = self.telemetry, router.mailbox
+        telemetry.series.set_function(lambda: router.heart.shard.store.series_count)
+        for lane, name in enumerate(("ingest", "query")):
+            telemetry.queue_depth.labels(name).set_function(partial(mailbox.depth, lane))
+            telemetry.queue_age.labels(name).set_function(partial(mailbox.oldest_seconds, lane))
+
+
+def _needs_restart(before: Loaded, after: Loaded) -> list[str]:
+    old, new = before.root, after.root
+    parts = {
+        "web.listen": (old.web.listen, new.web.listen),
+        "tickets.database": (old.tickets.database, new.tickets.database),
+        "storage": (old.storage, new.storage),
+        "heartbeat": (old.heartbeat, new.heartbeat),
+        "backfill": (old.backfill, new.backfill),
+    }
+    return [name for name, (one, other) in parts.items() if one != other]
+
+
+def _policy(loaded: Loaded) -> Policy:
+    return Policy(loaded.catalogue, loaded.root.incidents, loaded.root.tickets)
+
+
+def _plan(loaded: Loaded) -> Plan:
+    root = loaded.root
+    return Plan(root.limits, loaded.groups, root.anomaly, loaded.catalogue.service_of, root.global_.external_labels)
+
+
+def _routes(loaded: Loaded) -> tuple[Route, ...]:
+    return tuple(Route(c.name, c.urgencies, c.tiers, c.services, c.send_resolved) for c in loaded.root.channels)
+
+
+def _directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"the data directory {path} cannot be made: {error.strerror}") from None
+
+
+def _warm() -> None:
+    """Compile what is compiled, before the first sample waits for it."""
+    from detector.anomaly import bank
+    from detector.series import store
+
+    store.warm()
+    bank.warm()
+
+
+def _named(name: str, work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
+    async def step() -> None:
+        started = time.monotonic()
+        try:
+            await work()
+        except Exception:
+            log.exception("stopping: %s failed", name)
+        log.debug("stopping: %s took %.2f s", name, time.monotonic() - started)
+
+    return step
+
+
+def _progress(stream: TextIO | None) -> Callable[[float], None]:
+    """A progress bar where somebody looks: on a terminal."""
+    import sys
+
+    out = stream or sys.stderr
+    if not out.isatty():
+        return lambda _: None
+
+    def show(share: float) -> None:
+        width = int(share * 40)
+        out.write(f"\rreading history [{'#' * width}{'.' * (40 - width)}] {share:4.0%}{'' if share < 1 else chr(10)}")
+        out.flush()
+
+    return show
