@@ -95,7 +95,10 @@ class Scraper:
             await self._end(self._jobs.pop(name))
         for name, config in wanted.items():
             if name not in self._jobs:
-                self._jobs[name] = _Job(config, session(config, base))
+                try:
+                    self._jobs[name] = _Job(config, session(config, base))
+                except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+                    log.error("job %s is not scraped: tls_config: %s", name, error)
         await self.discover()
 
     async def discover(self) -> None:
@@ -178,7 +181,7 @@ class Scraper:
         body, kind, error = b"", "", ""
         try:
             async with asyncio.timeout(target.timeout / 1000):
-                body, kind = await _fetch(job.session, target, config, await _authorization(config, self._base))
+                body, kind = await _fetch(job.session, target, config, await authorization(config, self._base))
         except TimeoutError:
             error = f"no answer within {target.timeout} ms"
         except (aiohttp.ClientError, OSError, ValueError) as failure:
@@ -202,7 +205,12 @@ async def _fetch(
 ) -> tuple[bytes, str]:
     limit = config.body_size_limit or MOST_BYTES
     sent = {**headers, "X-Prometheus-Scrape-Timeout-Seconds": f"{target.timeout / 1000:g}"}
-    async with session_.get(target.url, headers=sent, allow_redirects=config.follow_redirects) as answer:
+    async with session_.get(
+        target.url,
+        headers=sent,
+        allow_redirects=config.follow_redirects,
+        server_hostname=config.tls_config.server_name or None,
+    ) as answer:
         if answer.status != 200:
             raise ValueError(f"server returned HTTP status {answer.status}")
         parts, size = [], 0
@@ -230,7 +238,7 @@ def session(config: HttpClientOptions, base: Path) -> aiohttp.ClientSession:
     )
 
 
-async def _authorization(config: HttpClientOptions, base: Path) -> dict[str, str]:
+async def authorization(config: HttpClientOptions, base: Path) -> dict[str, str]:
     """The Authorization header; secrets in files are read at every scrape, because they rotate."""
 
     def read(path: Path) -> str:
