@@ -33,6 +33,10 @@ class Metadata:
         kind = type if type in TYPES[1:] else "unknown"
         self._families[family] = MetricMetadata(kind, help[:LONGEST_TEXT], unit[:LONGEST_TEXT])
 
+    def get(self, family: str) -> MetricMetadata:
+        """What is known of the family; nothing, for one that is not."""
+        return self._families.get(family, MetricMetadata(""))
+
     def type_of(self, metric: str) -> str:
         """The type of the family that ``metric`` belongs to (``x_bucket`` belongs to ``x``); ``""`` when unknown."""
         found = self._families.get(metric)

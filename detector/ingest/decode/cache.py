@@ -16,6 +16,7 @@ from detector.nouns import Ids
 from detector.series.compiled import compiled, hash_bytes, i64, inlined, same_bytes
 
 Bytes = npt.NDArray[np.uint8]
+MOST_NAMELESS = 10_000
 MOST_PROBES = 64
 """Whoever probes longer gives up: texts made to collide cost their sender a miss, nobody a stall."""
 
@@ -66,12 +67,12 @@ def enter(entries: Entries, entry: int, seed: np.uint64) -> bool:
 
 
 @compiled
-def rebuild(old: Entries, new: Entries, releases: Ids, seed: np.uint64) -> None:
-    """Copy the entries whose id still stands to ``new``, empty and large enough; those that name no series go too."""
+def rebuild(old: Entries, new: Entries, releases: Ids, nameless: bool, seed: np.uint64) -> None:
+    """Copy the entries whose id still stands to ``new``, empty and large enough; ``nameless`` ones too, if wanted."""
     count, used = i64(0), i64(0)
     for entry in range(old.used[0]):
         id = old.id[entry]
-        if id < 0 or releases[id] != old.releases[entry]:
+        if (id < 0 and not nameless) or (id >= 0 and releases[id] != old.releases[entry]):
             continue
         n = i64(old.size[entry])
         new.begin[count] = used
@@ -144,13 +145,16 @@ class TextCache:
         ids = old.id[:n]
         alive = ids >= 0
         alive[alive] = releases[ids[alive]] == old.releases[:n][alive]
+        # Comments and dropped series are as good as others, unless somebody makes ever new ones up.
+        nameless = int((ids < 0).sum()) <= MOST_NAMELESS + 2 * int(alive.sum())
+        alive |= (ids < 0) & nameless
         count, size = int(alive.sum()), int(old.size[:n][alive].sum())
         room = min(size + (size >> 2) + need + 4096, self._most_bytes)
         if size + need > room:
-            count, size, room = 0, 0, need + 4096
-            old.id[:n] = -1
+            count, size, room, nameless = 0, 0, need + 4096, False
+            old.used[0] = 0
         self.entries = new_entries(count + (count >> 2) + 64, room)
-        rebuild(old, self.entries, releases, self.seed)
+        rebuild(old, self.entries, releases, nameless, self.seed)
 
     def bytes(self) -> int:
         return sum(array.nbytes for array in self.entries)
