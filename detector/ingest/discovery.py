@@ -20,7 +20,7 @@ from detector.nouns import LabelSet
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 8 * 1024 * 1024
-_META = "__meta_"
+MOST_NESTED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +109,22 @@ def paths(config: FileSdConfig, base: Path) -> list[Path]:
     return sorted({Path(name) for pattern in config.files for name in glob.glob(str(base / pattern))})
 
 
+def _yaml(raw: bytes) -> Any:
+    depth = 0
+    for event in yaml.parse(raw, Loader=yaml.CSafeLoader):  # libyaml's composer recurses in C until it crashes
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MOST_NESTED:
+            raise ValueError(f"nested more than {MOST_NESTED} deep")
+    return yaml.load(raw, Loader=yaml.CSafeLoader)
+
+
 def read_file(path: Path) -> list[Any]:
     """The target groups of a .json, .yml or .yaml file; raises BadFile."""
     try:
         raw = path.read_bytes()
         if len(raw) > MOST_BYTES:
             raise BadFile(f"{path}: larger than {MOST_BYTES // 1024**2} MiB")
-        groups = json.loads(raw) if path.suffix == ".json" else yaml.load(raw, Loader=yaml.CSafeLoader)
+        groups = json.loads(raw) if path.suffix == ".json" else _yaml(raw)
     except OSError as error:
         raise BadFile(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, yaml.YAMLError, RecursionError) as error:
