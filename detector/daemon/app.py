@@ -438,6 +438,7 @@ class App:
 
     async def _query(self, endpoint: str, params: Mapping[str, Sequence[str]]) -> tuple[int, Mapping[str, Any]]:
         asked = {name: tuple(values) for name, values in params.items()}
+        endpoint = "label_values" if endpoint == "label/values" else endpoint
         return await self.router.query(Query(endpoint, asked, self.driver.now()))
 
     async def _chart(self, symptom: Symptom, theme: Theme, width: int, height: int) -> bytes | None:
