@@ -100,7 +100,8 @@ def filling(
     )
     evidence = Evidence(times, tuple(wave), limit=0.0, forecast=forecast, unit="bytes")
     labels = values.pop(
-        "labels", {"__name__": "node_filesystem_avail_bytes", "instance": "db1:9100", "mountpoint": name, "job": service}
+        "labels",
+        {"__name__": "node_filesystem_avail_bytes", "instance": "db1:9100", "mountpoint": name, "job": service},
     )
     defaults: dict[str, Any] = {
         "detector": "forecast", "kind": "exhaustion", "name": "node_filesystem_avail_bytes",
