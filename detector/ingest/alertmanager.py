@@ -6,6 +6,7 @@ The identity of an alert is its label set, as Alertmanager's fingerprint: FNV-1a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 
 from detector.clock import parse_rfc3339, rfc3339
 from detector.nouns import Alert
+from detector.series.labels import Matcher
 
 MOST_ALERTS = 10_000
 MOST_LABELS = 128
@@ -23,6 +25,9 @@ ZERO_TIME = "0001-01-01T00:00:00"
 
 _OFFSET, _PRIME, _MASK = 0xCBF29CE484222325, 0x100000001B3, (1 << 64) - 1
 _SEPARATOR = b"\xff"
+_MATCHER = re.compile(
+    r'\s*"?([a-zA-Z_][a-zA-Z0-9_]*)"?\s*(=~|!~|!=|=)\s*(?:"((?:[^"\\]|\\.)*)"|([^"]*?))\s*', re.DOTALL
+)
 
 
 class Malformed(ValueError):
@@ -207,3 +212,15 @@ def gettable(alert: Alert, state: str, now: int) -> dict[str, Any]:
         "receivers": [{"name": "detector"}],
         "status": {"state": state, "silencedBy": [], "inhibitedBy": [], "mutedBy": []},
     }  # fmt: skip
+
+
+def matcher(text: str) -> Matcher:
+    """``name="value"`` or ``name=~regex``, quoted or not, as amtool and karma ask; raises :class:`Malformed`."""
+    match = _MATCHER.fullmatch(text)
+    if match is None:
+        raise Malformed(f'filter {text[:80]!r} is not a matcher such as severity="critical"')
+    value = re.sub(r"\\(.)", r"\1", match[3]) if match[3] is not None else match[4]
+    try:
+        return Matcher(match[1], match[2], value)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise Malformed(f"filter: {error}") from None

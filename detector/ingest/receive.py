@@ -14,7 +14,7 @@ import msgspec
 from aiohttp import web
 
 from detector.clock import rfc3339
-from detector.ingest.alertmanager import Arrived, Malformed, api_v2, gettable, webhook
+from detector.ingest.alertmanager import Arrived, Malformed, api_v2, gettable, matcher, webhook
 from detector.ingest.decode import Rejected
 from detector.nouns import Alert, Report, Reporter
 
@@ -129,19 +129,34 @@ class _Receiver:
             return problem(400, "; ".join(arrived.errors[:20]), request)
         return web.Response(status=200)
 
-    async def list_alerts(self, _request: web.Request) -> web.StreamResponse:
-        now = self._intake.now()
-        return _json([gettable(alert, state, now) for alert, state in self._intake.firing()])
+    async def list_alerts(self, request: web.Request) -> web.StreamResponse:
+        """Filtered as ``amtool alert query`` asks: ``filter=name="value"``, any number of them."""
+        try:
+            return _json(self._shown(request))
+        except Malformed as error:
+            return problem(400, str(error), request)
 
-    async def groups(self, _request: web.Request) -> web.StreamResponse:
-        now = self._intake.now()
+    async def groups(self, request: web.Request) -> web.StreamResponse:
         grouped: dict[str, list[dict[str, Any]]] = {}
-        for alert, state in self._intake.firing():
-            grouped.setdefault(alert.labels.get("alertname", ""), []).append(gettable(alert, state, now))
+        try:
+            for alert in self._shown(request):
+                grouped.setdefault(alert["labels"].get("alertname", ""), []).append(alert)
+        except Malformed as error:
+            return problem(400, str(error), request)
         return _json([
             {"labels": {"alertname": name}, "receiver": {"name": "detector"}, "alerts": alerts}
             for name, alerts in sorted(grouped.items())
         ])  # fmt: skip
+
+    def _shown(self, request: web.Request) -> list[dict[str, Any]]:
+        matchers = [matcher(text) for text in request.query.getall("filter", [])]
+        now = self._intake.now()
+        return [
+            gettable(alert, state, now)
+            for alert, state in self._intake.firing()
+            if all(m.matches(alert.labels.get(m.name, "")) for m in matchers)
+            and request.query.get(state, "true") != "false"
+        ]
 
     async def status(self, _request: web.Request) -> web.StreamResponse:
         return _json({

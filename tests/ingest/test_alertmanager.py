@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.clock import parse_rfc3339, rfc3339
-from detector.ingest.alertmanager import Arrived, Malformed, api_v2, fingerprint, webhook
+from detector.ingest.alertmanager import Arrived, Malformed, api_v2, fingerprint, matcher, webhook
 
 NOW = parse_rfc3339("2026-11-24T08:00:00Z")
 RESOLVE = 300_000
@@ -158,3 +158,21 @@ def test_any_bytes_are_taken_or_refused(body: bytes) -> None:
             parse(body)
         except Malformed as error:
             assert str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "fits"),
+    [
+        ('severity="critical"', "critical", True), ("severity=critical", "critical", True),
+        ('severity=~"c.*"', "critical", True), ("severity=~crit", "critical", False),
+        ('severity!="x"', "critical", True), ('severity="a\\"b"', 'a"b', True), ('"severity"!~"c"', "critical", True),
+    ],
+)  # fmt: skip
+def test_matchers_are_amtools(text: str, value: str, fits: bool) -> None:
+    assert matcher(text).matches(value) is fits
+
+
+@pytest.mark.parametrize("text", ["", "x", "a b", '1="x"', 'a="x', 'a=~"("', "{}"])
+def test_a_matcher_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(Malformed, match="filter"):
+        matcher(text)

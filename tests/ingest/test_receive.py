@@ -131,6 +131,11 @@ async def test_alerts_are_kept_and_shown_as_an_alertmanager_shows_them(client: C
     assert shown["labels"] == GOOD["labels"]
     assert shown["status"]["state"] == "active"
     assert shown["startsAt"] == rfc3339(NOW)
+    for wanted, count in (('severity="page"', 1), ("severity=none", 0), ("alertname=~A|B", 1)):
+        assert len(await (await client.get("/api/v2/alerts", params={"filter": wanted})).json()) == count
+    await problem(await client.get("/api/v2/alerts", params={"filter": "a=~("}), 400)
+    await problem(await client.get("/api/v2/alerts/groups", params={"filter": "?"}), 400)
+    assert await (await client.get("/api/v2/alerts", params={"active": "false"})).json() == []
     (group,) = await (await client.get("/api/v2/alerts/groups")).json()
     assert group["alerts"] == [shown]
     assert await (await client.get("/api/v2/silences")).json() == []
