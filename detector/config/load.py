@@ -64,6 +64,7 @@ class Document:
 def parse(text: str, file: str) -> Document:
     """YAML to plain data. Duplicate keys, tags, and documents that unfold beyond bounds are refused."""
     try:
+        _bounded(text)
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
@@ -77,6 +78,15 @@ def parse(text: str, file: str) -> Document:
     if build.problems:
         raise ConfigError(build.problems)
     return Document(file, data, build.lines)
+
+
+def _bounded(text: str) -> None:
+    """Raises RecursionError for what libyaml's composer, which recurses in C, would crash on."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise RecursionError
 
 
 class _Builder:

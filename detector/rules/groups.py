@@ -23,6 +23,7 @@ from detector.rules.promql.spans import required_span
 from detector.rules.template_functions import TemplateError
 
 MAX_FILE = 16 << 20
+MAX_DEPTH = 50
 DEFAULT_INTERVAL_MS = 15_000
 DEFAULT_SPAN_MS = 65 * 60_000
 """What rings hold anyhow: an hour of evidence, and the look-back."""
@@ -143,6 +144,15 @@ class _Invalid(Exception):
         self.line = node.start_mark.line + 1
 
 
+def _bounded(text: str) -> None:
+    """Raises ValueError for what libyaml's composer, which recurses in C, would crash on."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
+
+
 class _Reader:
     """Collects the groups and the problems of one file."""
 
@@ -160,6 +170,7 @@ class _Reader:
             self._problem(0, "", f"the file is larger than {MAX_FILE >> 20} MiB")
             return
         try:
+            _bounded(text)
             root = yaml.compose(text, Loader=yaml.CSafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark

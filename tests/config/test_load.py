@@ -100,6 +100,12 @@ def test_nesting_beyond_bounds_is_refused() -> None:
     assert "deep" in problems("a: " + "[" * 60 + "]" * 60)[0]
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "- " * 100_000, "{a: " * 100_000])
+def test_nesting_without_end_does_not_end_the_process(text: str) -> None:
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        parse(text, "f.yml")
+
+
 def test_a_list_at_the_top_is_refused() -> None:
     assert "keys and values" in problems("- a\n")[0]
 
