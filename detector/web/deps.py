@@ -105,9 +105,9 @@ class ReloadRefused(Exception):
 
 @dataclass(frozen=True)
 class Deps:
-    """``healthy`` and ``ready`` answer the reasons why not (none: all is well). ``reload`` answers notes for people (what
-    changed, what needs a restart) or raises :class:`ReloadRefused`. ``ingest`` are the routes of what programs send;
-    their POSTs also take an ingest token.
+    """``healthy`` and ``ready`` answer the reasons why not (none: all is well). ``reload`` answers notes for people
+    (what changed, what needs a restart) or raises :class:`ReloadRefused`. ``ingest`` are the routes of what programs
+    send; their POSTs also take an ingest token.
     """
 
     options: WebOptions

@@ -28,7 +28,7 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[str]:
-    """The address of a web room with tickets in it, on an event loop in a thread of its own: schemathesis is blocking."""
+    """The address of a web room with tickets in it, on a loop in a thread of its own: schemathesis is blocking."""
     address: list[str] = []
     ready, loop = threading.Event(), asyncio.new_event_loop()
     done = asyncio.Event()

@@ -102,7 +102,8 @@ async def test_an_incident_page_answers_the_five_questions() -> None:
         text = await page(home, "/incidents/INC-1")
         for words in ("Predicted", "disk /data WILL be full on db1", "in 38 min (31-52)", "medium impact",
                       "Acknowledge", "you hold it, paging stops", "capacity/disk", "falls", "Free space on /data",
-                      "likely origin", "https://runbooks.example/storage", "Opened from symptoms", "Response", "Resolution",
+                      "likely origin",
+                      "https://runbooks.example/storage", "Opened from symptoms", "Response", "Resolution",
                       "prefers-color-scheme: dark"):  # fmt: skip
             assert words in text, words
 

@@ -1,0 +1,189 @@
+"""What people see and do: board and incident page in a real browser, live, by mouse and by keys."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from detector.nouns import Viewer
+from tests.browser.conftest import Stage
+from tests.rows import HOUR, MINUTE, alert
+from tests.web.house import filling
+
+pytestmark = pytest.mark.browser
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DESK = {"viewport": {"width": 1440, "height": 900}}
+HOSTILE = '<img src=x onerror="window.pwned=1">'
+
+
+async def furnish(stage: Stage) -> None:
+    """A board as on an ordinary bad day."""
+    now = stage.now
+    step = stage.pipeline.step
+    await step([filling(at=now)], [], now)
+    main = "/var/lib/postgresql/14/main"
+    labels = {"instance": "db2:9100", "mountpoint": main}
+    await step([filling(main, service="postgres", at=now, left=3 * HOUR, labels=labels, item="db2")], [], now)
+    failing = {"summary": "5xx 12 % of requests", "runbook_url": "https://runbooks.example/checkout"}
+    critical = {"service": "checkout", "severity": "critical"}
+    await step(
+        [], [alert("CheckoutErrors", at=now, labels=critical, annotations=failing, starts_at=now - 4 * MINUTE)], now
+    )
+    slow = {"summary": "p99 latency 2.4 s, 0.8 s is usual"}
+    labels, began = {"service": "mailer"}, now - 14 * MINUTE
+    await step([], [alert("QueueSlow", at=now, labels=labels, annotations=slow, starts_at=began)], now)
+    labels, long = {"service": HOSTILE, "severity": "info"}, {"summary": HOSTILE + " long" * 60}
+    await step([], [alert(HOSTILE, at=now, labels=labels, annotations=long, starts_at=now - 50 * MINUTE)], now)
+    await stage.pipeline.act("INC-2", "ack", Viewer("ann"), now=now)
+    text = "Old dumps in /data/backup are not needed.\nAsked storage for a second volume."
+    await stage.pipeline.act("INC-1", "note", Viewer("ben"), now=now, text=text)
+
+
+async def fits(page: Page) -> None:
+    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing scrolls sideways"
+
+
+async def test_an_incident_appears_and_is_led_to_its_end_without_a_reload(stage: Stage) -> None:
+    page = await stage.page("/", **DESK)
+    await expect(page.get_by_role("heading", name="Nothing needs anybody")).to_be_visible()
+    await page.evaluate("window.kept = true")
+    now = stage.now
+    slow = {"summary": "p99 latency 2.4 s, 0.8 s is usual"}
+    await stage.pipeline.step([], [alert("QueueSlow", at=now, labels={"service": "mailer"}, annotations=slow)], now)
+    row = page.locator(".row", has_text="mailer")
+    await expect(row).to_be_visible()
+    await expect(row).to_have_class("row predicted fresh")
+    await expect(page.get_by_role("heading", name="Nothing needs anybody")).to_have_count(0)
+    assert await page.evaluate("window.kept"), "the page was not loaded anew"
+    await row.get_by_role("link").click()
+    await page.get_by_role("button", name="Acknowledge").click()
+    await expect(page.locator(".holder")).to_contain_text("You hold it")
+    await page.evaluate("window.kept = true")
+    await page.get_by_text("a higher tier takes over").click()
+    await page.get_by_label("Tried, excluded, next").fill("restarted it twice")
+    await page.get_by_role("button", name="Escalate: they are told at once").click()
+    await expect(page.get_by_text("Escalated from L1 to L2: restarted it twice")).to_be_visible()
+    await page.get_by_text("the service is restored").click()
+    await page.get_by_label("What was done").fill("grew the pool")
+    await page.get_by_role("button", name="Resolve INC-1").click()
+    await expect(page.get_by_role("alert")).to_contain_text("active symptoms")
+    await page.get_by_text("the service is restored").click()
+    await page.get_by_label("Resolve although symptoms are active").check()
+    await page.get_by_role("button", name="Resolve INC-1").click()
+    await expect(page.locator("h1 .word")).to_have_text("Resolved")
+    await page.get_by_role("button", name="Close").first.click()
+    await expect(page.locator("h1 .word")).to_have_text("Closed")
+    await expect(page.get_by_text("it was not over")).to_be_visible()
+    refused = [complaint for complaint in stage.complaints if "409" not in complaint]
+    assert not refused
+
+
+async def test_what_others_do_shows_while_somebody_writes_and_nothing_written_is_lost(stage: Stage) -> None:
+    await furnish(stage)
+    page = await stage.page("/incidents/INC-1", **DESK)
+    await page.get_by_text("write into the timeline").click()
+    await page.get_by_label("What you saw or did").fill("half a sentence")
+    await stage.pipeline.act("INC-1", "note", Viewer("cy"), now=stage.now, text="from somebody else")
+    await expect(page.locator(".timeline")).to_contain_text("from somebody else")
+    await expect(page.get_by_label("What you saw or did")).to_have_value("half a sentence")
+    await page.get_by_role("button", name="Write it down").click()
+    await expect(page.locator(".timeline .human").first).to_contain_text("half a sentence")
+    await page.get_by_label("people").check()
+    await expect(page.locator(".timeline .machine").first).to_be_hidden()
+    assert not stage.complaints
+
+
+async def test_new_rows_wait_while_hands_are_on_the_list(stage: Stage) -> None:
+    await furnish(stage)
+    page = await stage.page("/?tab=open", **DESK)
+    first = page.locator(".row").first
+    await first.hover()
+    await page.mouse.move(600, 200)
+    before = await page.locator(".row").evaluate_all("rows => rows.map(row => row.dataset.key)")
+    await stage.pipeline.step([], [alert("Fresh", at=stage.now, labels={"service": "fresh"})], stage.now)
+    waiting = page.get_by_role("button", name="1 new")
+    await expect(waiting).to_be_visible()
+    assert await page.locator(".row").evaluate_all("rows => rows.map(row => row.dataset.key)") == before
+    await waiting.click()
+    await expect(page.locator(".row", has_text="fresh")).to_be_visible()
+    await expect(waiting).to_be_hidden()
+    assert not stage.complaints
+
+
+async def test_hands_on_the_keyboard(stage: Stage) -> None:
+    await furnish(stage)
+    page = await stage.page("/?tab=open", **DESK)
+    await page.keyboard.press("j")
+    await page.keyboard.press("j")
+    await page.keyboard.press("k")
+    key = await page.locator(".row.here").get_attribute("data-key")
+    await page.keyboard.press("?")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await stage.picture(page, "keys")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("o")
+    await page.wait_for_url(f"**/incidents/{key}")
+    await page.keyboard.press("r")
+    await expect(page.get_by_label("As", exact=True)).to_be_focused()
+    await page.goto(stage.url + "/?tab=open")
+    await page.keyboard.press("j")
+    await page.keyboard.press("a")
+    await expect(page.locator(f'.row[data-key="{key}"] .held')).to_contain_text("held by you")
+    await page.keyboard.press("j")
+    await page.keyboard.press("e")
+    await page.wait_for_url("**/incidents/*#open-escalate")
+    assert not stage.complaints
+
+
+async def test_hostile_text_is_text(stage: Stage) -> None:
+    await furnish(stage)
+    for path in ("/?tab=open", "/incidents/INC-5", "/services", "/incidents/INC-1"):
+        page = await stage.page(path, **DESK)
+        await page.wait_for_timeout(300)
+        assert await page.evaluate("window.pwned") is None
+        assert await page.locator("img[src=x]").count() == 0
+    assert not stage.complaints
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_pages_are_kept_to_be_looked_at(stage: Stage, theme: str) -> None:
+    empty = await stage.page("/", color_scheme=theme, **DESK)
+    await stage.picture(empty, f"empty-{theme}")
+    await furnish(stage)
+    for size, options in (("desk", DESK), ("phone", PHONE)):
+        for name, path in (("board", "/?tab=open"), ("incident", "/incidents/INC-1"), ("services", "/services")):
+            page = await stage.page(path, color_scheme=theme, **options)
+            for picture in await page.locator("figure img").all():
+                await expect(picture).to_have_js_property("complete", True)
+                assert await picture.evaluate("image => image.naturalWidth") > 0
+            await fits(page)
+            await stage.picture(page, f"{name}-{size}-{theme}", whole=name == "incident")
+    assert not stage.complaints
+
+
+async def test_without_script_everything_is_there_and_can_be_done(stage: Stage) -> None:
+    await furnish(stage)
+    page = await stage.page("/?tab=open", java_script_enabled=False, **DESK)
+    await page.locator(".row", has_text="checkout").get_by_role("button", name="Acknowledge").click()
+    page = await stage.page("/incidents/INC-3", java_script_enabled=False, **DESK)
+    await expect(page.locator(".holder")).to_contain_text("You hold it")
+    await page.get_by_text("write into the timeline").click()
+    await page.get_by_label("What you saw or did").fill("no script here")
+    await page.get_by_role("button", name="Write it down").click()
+    await expect(page.locator(".timeline")).to_contain_text("no script here")
+
+
+async def test_touch_targets_are_large_enough_and_a_record_prints(stage: Stage) -> None:
+    await furnish(stage)
+    for path in ("/?tab=open", "/incidents/INC-1"):
+        page = await stage.page(path, **PHONE)
+        small = await page.evaluate(
+            """() => [...document.querySelectorAll("button, summary, select, nav a, input[type=search]")]
+            .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML)"""
+        )
+        assert not small
+        heights = await page.locator(".row").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+        assert all(height >= 44 for height in heights)
+    await page.emulate_media(media="print")
+    await expect(page.get_by_role("button", name="Acknowledge")).to_be_hidden()
+    await stage.picture(page, "incident-print", whole=True)
