@@ -1,7 +1,7 @@
 """``detector demo``: the daemon on its shipped configuration, beside a small real shop whose faults grow.
 
-The shop is scraped over HTTP like any other service. Scrape and evaluation interval are a second instead of fifteen; rules,
-models and thresholds are those shipped. Messages are printed here by a ``console`` channel.
+The shop is scraped over HTTP like any other service. Scrape and evaluation interval are a second instead of fifteen;
+rules, models and thresholds are those shipped. Messages are printed here by a ``console`` channel.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def _run(loaded: Loaded, settings: Settings, port: int) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print("Starting; the very first start compiles for about half a minute ...")
     app = App(loaded, settings)
     await app.start()

@@ -155,6 +155,7 @@ def test_an_alert_of_a_real_prometheus_reaches_a_ticket_by_both_ways_once(
                     ]
                 },
             },
+            "--rules.alert.resend-delay=1s",
         )
     )
 
