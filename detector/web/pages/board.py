@@ -87,15 +87,37 @@ def choose(tickets: Sequence[Ticket], viewer: Viewer) -> dict[str, list[Ticket]]
 
 def matches(ticket: Ticket, words: Sequence[str]) -> bool:
     """Whether every word is somewhere in what a row says."""
+    if not words:
+        return True
     said = (ticket.key, ticket.service, ticket.tier, ticket.team, ticket.assignee, ticket.priority, ticket.category,
             title(ticket))  # fmt: skip
     text = " ".join(part for part in said if part).lower()
     return all(word in text for word in words)
 
 
+class Rows:
+    """Rows as they were last made: most do not change between two readings of a busy board."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, int, str], Row] = {}
+
+    def of(self, tickets: Sequence[Ticket], viewer: Viewer) -> list[Row]:
+        if len(self._made) > 20 * ROWS:
+            self._made.clear()
+        rows = []
+        for ticket in tickets:
+            name = (ticket.key, ticket.version, viewer.name)
+            if name not in self._made:
+                self._made[name] = row(ticket, viewer)
+            rows.append(self._made[name])
+        return rows
+
+
 def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
+    made = Rows()
+
     async def board(request: web.Request) -> web.Response:
-        viewer, now = request[VIEWER], deps.clock.now()
+        viewer, now, here = request[VIEWER], deps.clock.now(), layout.here
         tab = request.query.get("tab", "mine")
         tab = tab if tab in TABS else "mine"
         words = request.query.get("q", "").lower().split()[:8]
@@ -107,15 +129,18 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             ended = [t for t in page.items if t.state in ("resolved", "closed", "merged") and matches(t, words)]
             shown = sorted(ended, key=lambda t: -(t.closed_at or t.resolved_at or t.opened_at))[:_RECENT]
         start = (_number(request.query.get("page", "")) - 1) * ROWS
-        return layout.render(
-            request, "board.html", tab=tab, tabs=TABS, counts=counts, now=now, q=" ".join(words),
-            rows=[row(ticket, viewer) for ticket in shown[start : start + ROWS]], total=len(shown), start=start,
+        return await layout.render(
+            request, "board.html", here, tab=tab, tabs=TABS, counts=counts, now=now, q=" ".join(words),
+            rows=made.of(shown[start : start + ROWS], viewer), total=len(shown), start=start,
             per_page=ROWS,
         )  # fmt: skip
 
     async def service_list(request: web.Request) -> web.Response:
+        here = layout.here
         items = await services(deps, request[VIEWER])
-        return layout.render(request, "services.html", items=items, oncall=deps.oncall(), now=deps.clock.now())
+        return await layout.render(
+            request, "services.html", here, items=items, oncall=deps.oncall(), now=deps.clock.now()
+        )
 
     return [web.get("/", board), web.get("/services", service_list)]
 

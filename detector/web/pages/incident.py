@@ -105,15 +105,16 @@ def possible(ticket: Ticket, viewer: Viewer) -> dict[str, bool]:
 
 
 def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
-    async def page(request: web.Request, ticket: Ticket, trouble: Problem | None = None) -> web.Response:
-        viewer, now = request[VIEWER], deps.clock.now()
+    async def page(request: web.Request, key: str, trouble: Problem | None = None) -> web.Response:
+        viewer, now, here = request[VIEWER], deps.clock.now(), layout.here
+        ticket = await find(deps, key, viewer)
         timeline = await deps.desk.timeline(ticket.key, viewer)
         symptoms = sorted(ticket.symptoms, key=lambda s: (s.first_at, s.id))
         signs = [sign(symptom, now) for symptom in symptoms]
         lead = telling(symptoms)
         word = shape(ticket)
-        return layout.render(
-            request, "incident.html", code=trouble.status if trouble else 200, ticket=ticket, now=now,
+        return await layout.render(
+            request, "incident.html", here, code=trouble.status if trouble else 200, ticket=ticket, now=now,
             shape=word[0], word=word[1], title=title(ticket), signs=signs,
             lead=next((s for s in signs if lead is not None and s.symptom.id == lead.id), None),
             runbook=_runbook(ticket, deps), can=possible(ticket, viewer), tiers=_tiers(ticket), resolutions=RESOLUTIONS,
@@ -123,7 +124,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         )  # fmt: skip
 
     async def show(request: web.Request) -> web.Response:
-        return await page(request, await find(deps, request.match_info["key"], request[VIEWER]))
+        return await page(request, request.match_info["key"])
 
     async def do(request: web.Request) -> web.Response:
         viewer, key, action = request[VIEWER], request.match_info["key"], request.match_info["action"]
@@ -136,7 +137,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         except Problem as problem:
             if problem.status not in (404, 409, 422):
                 raise
-            return await page(request, await find(deps, ticket.key, viewer), problem)
+            return await page(request, ticket.key, problem)
         back = "/" if fields.get("from") == "board" else f"/incidents/{ticket.key}"
         raise web.HTTPSeeOther(back)
 
