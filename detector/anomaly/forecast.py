@@ -30,6 +30,7 @@ SHORT_CALM = 4 / 3
 """So much more of the way must be gone when the quiet before was shorter than the rise."""
 COLD_SHARE = 0.85
 """When there was no quiet before: a ramp from the first sample on may always have been rotated at three quarters."""
+PART = 0.3  # of its pace: so steep before, the rise had begun already
 LASTS = 40  # samples that a rise has lasted at least: bursts and batch jobs are shorter
 HOLDS = 7  # samples after the first on which a trend must still hold
 NEARLY = 0.9  # whatever rests so close to its limit has not recovered
@@ -125,8 +126,10 @@ class Forecaster:
         base, top, last = s[:, legs.BASE], s[:, legs.TOP], s[:, legs.LAST]
         height, head = top - base, 1.0 - base
         calm, length = s[:, legs.BASE_SEEN], s[:, legs.SEEN] - s[:, legs.BASE_SEEN]
-        # Quiet that was itself a part of the rise was none.
-        steep = (base - s[:, legs.FIRST] > 0.25 * height) & (calm < 4 * length)
+        # Quiet that was itself a part of the rise was none: the foot then lies above the slow mean, as far as a rise of
+        # this pace leaves it behind.
+        pace = height / np.maximum(length, 1.0)
+        steep = s[:, legs.LAG] > PART * pace * legs.SLOWNESS
         cold = (calm < np.maximum(trend.LEAST, length / 3)) | steep
         way = np.where(calm >= length, 1.0, SHORT_CALM) * self._caution.way
         far = np.where(cold, last > COLD_SHARE, height >= way * head)
@@ -142,7 +145,7 @@ class Forecaster:
         rows = np.array([resource.row for resource in resources], np.int64)
         s = self._legs[rows]
         window = self._options.window
-        reach = int(np.max(s[:, legs.INTERVAL]) * (window + 2))
+        reach = int(np.max(s[:, legs.INTERVAL]) * (2 * window + 2))
         samples = self._source.samples(resources, upto - reach, upto)
         share = shares(samples, scales)
         out = np.zeros((len(rows), trend.WIDTH))

@@ -3,7 +3,7 @@
 A zigzag over the used share f (0 empty, 1 exhausted): a rise (*leg*) ends when f has fallen back by a quarter of its
 height. What ended without help and short of the limit was harmless, so its top is remembered: a log that is rotated at
 70 % every two hours, a daily wave, a batch job or a restart has been *there* before. Only what goes beyond is news.
-O(1) a sample and 120 bytes a resource, whatever the ring holds.
+O(1) a sample and 136 bytes a resource, whatever the ring holds.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from detector.series.compiled import compiled
 Legs = npt.NDArray[np.float64]
 
 (BASE, BASE_AT, BASE_SEEN, TOP, TOP_AT, RISING, RECOVERED, RECOVERED_AT, SEEN, LAST_AT, LAST,
- INTERVAL, JITTER, FIRST, LOWEST) = range(15)  # fmt: skip
-WIDTH = 15
-"""Shares and times (ms) of the current leg's foot and top, counts of samples at them; the remembered top; the usual
-distance of samples (ms) and of their values; the first and the lowest value that were seen."""
+ INTERVAL, JITTER, GRAIN, SLOW, LAG, LOWEST) = range(17)  # fmt: skip
+WIDTH = 17
+"""Shares and times (ms) of the current leg's foot and top, and how many samples were seen at them; the remembered top;
+the usual distance of samples (ms) and of their values, and the smallest step of those; a slow mean and how far the foot
+lay above it; the lowest value that was seen."""
 
 BACK = 0.25  # of a leg's height: fallen back so far, the leg is over
 NOISE = 0.01  # of the capacity: nothing smaller is a leg
 SHAKES = 4.0  # times the usual change from sample to sample: so far, it is only noise
+GRAINS = 2.1  # one connection more or less of twenty is no turn
+COARSEST = 0.15
+SLOWNESS = 30.0  # samples of the slow mean
 FOOT = 0.1  # of a leg's height: so low, the leg has not left its base yet
 EXHAUSTED = 0.97
 FORGETS = 7 * 86_400_000.0
@@ -54,14 +58,17 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
                 gap = t - s[LAST_AT]
                 s[INTERVAL] = gap if s[SEEN] == 1 else s[INTERVAL] + 0.1 * (min(gap, 3.0 * s[INTERVAL]) - s[INTERVAL])
                 change = abs(f - s[LAST])
+                if change > 0.0:
+                    s[GRAIN] = change if s[GRAIN] == 0.0 else min(change, 1.001 * s[GRAIN])
                 s[JITTER] += 0.05 * (min(change, 3.0 * s[JITTER] + 0.1 * NOISE) - s[JITTER])
             s[LAST_AT] = t
             s[LAST] = f
             s[SEEN] += 1
             s[LOWEST] = min(s[LOWEST], f)
-            noise = max(NOISE, SHAKES * s[JITTER])
+            s[SLOW] += max(1.0 / s[SEEN], 1.0 / SLOWNESS) * (f - s[SLOW])
+            noise = max(NOISE, SHAKES * s[JITTER], min(GRAINS * s[GRAIN], COARSEST))
             if s[SEEN] == 1:
-                s[FIRST] = s[LOWEST] = f
+                s[SLOW] = s[LOWEST] = f
                 s[BASE], s[BASE_AT], s[BASE_SEEN], s[TOP], s[TOP_AT], s[RISING] = f, t, 1, f, t, 1
                 continue
             if s[RISING] > 0:
@@ -71,7 +78,7 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
                 if f < s[BASE] or f - s[BASE] <= max(noise, FOOT * height):
                     # Still at the foot: the leg begins when it leaves.
                     s[BASE] = min(s[BASE], f)
-                    s[BASE_AT], s[BASE_SEEN] = t, s[SEEN]
+                    s[BASE_AT], s[BASE_SEEN], s[LAG] = t, s[SEEN], s[BASE] - s[SLOW]
                 if s[TOP] - f > max(BACK * height, noise):
                     if s[TOP] < EXHAUSTED:
                         kept = s[RECOVERED] * np.exp(-(t - s[RECOVERED_AT]) / FORGETS)
@@ -79,12 +86,12 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
                         s[RECOVERED_AT] = t
                     # Now falling: BASE follows the lowest point.
                     s[RISING] = 0
-                    s[BASE], s[BASE_AT], s[BASE_SEEN] = f, t, s[SEEN]
+                    s[BASE], s[BASE_AT], s[BASE_SEEN], s[LAG] = f, t, s[SEEN], f - s[SLOW]
             else:
                 fallen = s[TOP] - s[BASE]
                 if f <= s[BASE] + max(noise, FOOT * fallen):
                     s[BASE] = min(s[BASE], f)
-                    s[BASE_AT], s[BASE_SEEN] = t, s[SEEN]
+                    s[BASE_AT], s[BASE_SEEN], s[LAG] = t, s[SEEN], s[BASE] - s[SLOW]
                 else:
                     s[RISING] = 1
                     s[TOP], s[TOP_AT] = f, t

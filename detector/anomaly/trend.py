@@ -13,6 +13,7 @@ from detector.series.compiled import compiled
 
 BINS = 20
 LEAST = 20
+COARSE = 12.0  # granules: a rise of fewer is a staircase
 
 (SLOPE, RECENT, BEND, SPREAD, LEVEL, STEPS, LOW, HIGH, LIKELY, EARLIEST, LATEST) = range(11)
 WIDTH = 11
@@ -35,9 +36,19 @@ def fit(at: Times, share: Values, out: Values) -> bool:
         lo, hi = b * n // bins, (b + 1) * n // bins
         t[b] = np.median((at[lo:hi] - end).astype(np.float64))
         f[b] = np.median(share[lo:hi])
-    slope = _theil_sen(t, f, 0)
+    granule = np.inf
+    for i in range(1, n):
+        change = abs(share[i] - share[i - 1])
+        if 0.0 < change < granule:
+            granule = change
+    out[STEPS] = (f[bins - 1] - f[0]) / granule if granule < np.inf else 0.0
     half = bins // 2
-    recent = _theil_sen(t, f, half)
+    if out[STEPS] < COARSE:
+        # A staircase: most pairs of bins lie on one stair, and a median of slopes would say that nothing rises.
+        half = bins // 3
+        slope, recent = _least_squares(t, f, 0), _least_squares(t, f, half)
+    else:
+        slope, recent = _theil_sen(t, f, 0), _theil_sen(t, f, half)
     middle = np.median(f - slope * t)
     residual = np.abs(f - slope * t - middle)
     spread = 1.4826 * np.median(residual)
@@ -46,12 +57,6 @@ def fit(at: Times, share: Values, out: Values) -> bool:
     if not (np.isfinite(level) and np.isfinite(slope)):
         return False  # NaN is a value that a series may have
     out[SLOPE], out[RECENT], out[SPREAD], out[LEVEL] = slope, recent, spread, level
-    granule = np.inf
-    for i in range(1, n):
-        change = abs(share[i] - share[i - 1])
-        if 0.0 < change < granule:
-            granule = change
-    out[STEPS] = (f[bins - 1] - f[0]) / granule if granule < np.inf else 0.0
     curve, weight = _curvature(t, f)
     out[BEND] = weight
     # How well the recent slope is known: its bins' residual over the time they span.
@@ -73,6 +78,12 @@ def _theil_sen(t: Values, f: Values, first: int) -> float:
             slopes[k] = (f[j] - f[i]) / max(t[j] - t[i], 1.0)
             k += 1
     return float(np.median(slopes[:k]))
+
+
+@compiled
+def _least_squares(t: Values, f: Values, first: int) -> float:
+    u = t[first:] - np.mean(t[first:])
+    return float(np.sum(u * f[first:])) / max(float(np.sum(u * u)), 1.0)
 
 
 @compiled
@@ -119,7 +130,8 @@ def fits(
     first: npt.NDArray[np.int64], at: Times, share: Values, window: int, base: Values, height: Values,
     out: npt.NDArray[np.float64], begin: npt.NDArray[np.int64], good: npt.NDArray[np.bool_],
 ) -> None:  # fmt: skip
-    """:func:`fit` for many: samples of the i-th are ``share[first[i]:first[i + 1]]``, at most the last ``window``.
+    """:func:`fit` for many: samples of the i-th are ``share[first[i]:first[i + 1]]``, at most the last ``window``,
+    and twice as many of a staircase, which needs them.
 
     Only what comes after the series last was at the foot of its rise (a tenth of ``height[i]`` over ``base[i]``)
     counts: quiet samples before would make the trend look slower than it is. ``out`` float64[n, WIDTH], ``begin``
@@ -127,9 +139,12 @@ def fits(
     """
     for i in range(len(first) - 1):
         hi = first[i + 1]
-        lo = max(first[i], hi - window)
-        for j in range(lo, hi):
-            if share[j] <= base[i] + 0.1 * height[i]:
-                lo = j
-        begin[i] = lo
-        good[i] = fit(at[lo:hi], share[lo:hi], out[i])
+        for length in (window, 2 * window):
+            lo = max(first[i], hi - length)
+            for j in range(lo, hi):
+                if share[j] <= base[i] + 0.1 * height[i]:
+                    lo = j
+            begin[i] = lo
+            good[i] = fit(at[lo:hi], share[lo:hi], out[i])
+            if not good[i] or out[i, STEPS] >= COARSE:
+                break

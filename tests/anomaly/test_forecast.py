@@ -192,6 +192,22 @@ def test_the_pool_of_four_that_is_used_a_little_more_is_no_trend() -> None:
     assert run(feed)[0] == []
 
 
+def test_a_small_pool_that_leaks_is_foreseen_though_it_goes_up_and_down_by_one() -> None:
+    n = 600
+    dice = np.random.default_rng(0)
+    used = np.round(1 + np.maximum(np.arange(n) - 300, 0) * 19 / 300 + dice.normal(0, 0.4, n))
+    feed = Feed(every(SCRAPE, n)).add("app_db_pool_in_use", np.clip(used, 0, 20)).add("app_db_pool_size", 20)
+    found = opened(run(feed)[0])
+    assert len(found) == 1
+    assert found[0].last_at < every(SCRAPE, 500)[-1]
+
+
+def test_a_servers_first_minute_does_not_count_as_a_rise() -> None:
+    values = leak(950 * np.arange(240) / 240, calm=120)
+    values[:8] = 5
+    assert opened(connections(values))[0].last_at < every(SCRAPE, 230)[-1]
+
+
 def test_nan_is_a_value_and_hurts_nothing() -> None:
     values = leak(950 * np.arange(240) / 240)
     values[::7] = np.nan
