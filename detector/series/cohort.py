@@ -28,7 +28,7 @@ STALE_BITS = 0x7FF0000000000002
 NEVER = -(1 << 62)
 
 YOUNG_ROWS = 4
-FULL_ROWS = 16
+FULL_ROWS = 8
 WIDEST = 256
 """Columns of a cohort at most: a wider target is several cohorts."""
 CLASSES = 64

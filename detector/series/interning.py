@@ -109,7 +109,8 @@ def _post(
     for pair in keys:
         n = size[pair]
         if n == room[pair]:
-            want = max(1, 2 * n)
+            # Long postings, of which there are few, grow by a quarter: doubled, they would be most of the arena.
+            want = max(1, 2 * n) if n < 64 else n + (n >> 2)
             k = _room_class(want)
             if (1 << k) < want:
                 k += 1
@@ -198,9 +199,8 @@ class Pairs:
     def post(self, id: int, keys: Ids) -> None:
         """Series ``id`` carries the pairs ``keys``."""
         while not _post(id, keys, self._start, self.size, self._room, self._ids, self._blocks, self._used):
-            if not self.pack():
-                need = int(self._used[0]) + int(np.maximum(1, 2 * self._room[keys]).sum())
-                self._ids = grown(self._ids, need)
+            need = int(self._used[0]) + int(np.maximum(1, 2 * self._room[keys]).sum())
+            self._ids = grown(self._ids, need)
 
     def unpost(self, pairs: Ids, live: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
         """Drop ids that are not ``live`` from ``pairs``; (name, value) codes of the pairs that nobody carries now."""
@@ -229,17 +229,16 @@ class Pairs:
         """The pairs of one label name."""
         return np.flatnonzero(self.name[: self.count] == name).astype(np.int32)
 
-    def pack(self) -> bool:
-        """Give back spare room when much of the arena is spare; whether it was."""
+    def pack(self) -> None:
+        """Give back spare room when much of the arena is spare."""
         total = int(self.size[: self.count].sum())
-        if len(self._ids) <= 1024 or total > 0.7 * len(self._ids):
-            return False
+        if len(self._ids) <= 1024 or total > 0.6 * len(self._ids):
+            return
         out = np.zeros(total + (total >> 2) + 64, np.int32)
         n = self.count
         self._used[0] = _pack(self._start[:n], self.size[:n], self._room[:n], self._ids, out)
         self._ids = out
         self._blocks[:] = -1
-        return True
 
     def restore(self, name: Ids, value: Ids, ids: Ids, keys: Ids) -> None:
         """Pairs by number (name 0: free); ``ids[i]`` carries pair ``keys[i]``."""

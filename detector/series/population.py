@@ -246,6 +246,7 @@ class Population:
         self.index.release(ids)
 
     def sweep(self, now: int) -> Ids:
+        self.index.pairs.pack()
         if not self.evict:
             return np.empty(0, np.int32)
         self.reserve_series()

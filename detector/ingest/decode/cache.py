@@ -139,7 +139,7 @@ class TextCache:
         return count
 
     def _make_room(self, need: int, releases: Ids) -> None:
-        """Drop what is dead; grow by a quarter where most is alive, or shrink."""
+        """Drop what is dead; grow by an eighth where most is alive, or shrink."""
         old = self.entries
         n = int(old.used[0])
         ids = old.id[:n]
@@ -149,11 +149,11 @@ class TextCache:
         nameless = int((ids < 0).sum()) <= MOST_NAMELESS + 2 * int(alive.sum())
         alive |= (ids < 0) & nameless
         count, size = int(alive.sum()), int(old.size[:n][alive].sum())
-        room = min(size + (size >> 2) + need + 4096, self._most_bytes)
+        room = min(size + (size >> 3) + need + 4096, self._most_bytes)
         if size + need > room:
             count, size, room, nameless = 0, 0, need + 4096, False
             old.used[0] = 0
-        self.entries = new_entries(count + (count >> 2) + 64, room)
+        self.entries = new_entries(count + (count >> 3) + 64, room)
         rebuild(old, self.entries, releases, nameless, self.seed)
 
     def bytes(self) -> int:
