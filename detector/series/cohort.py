@@ -410,9 +410,7 @@ def count_rows(ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks:
 
 
 @compiled
-def gather(
-    ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks: Times, times: Times, bits: Times
-) -> int:
+def gather(ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks: Times, times: Times, bits: Times) -> int:
     """Samples in (start, end] without stale markers, series after series; ``first`` becomes exact. Returns how many."""
     n = i64(0)
     for i in range(len(ids)):

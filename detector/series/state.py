@@ -71,4 +71,3 @@ def _check(ring: co.Ring, index: Index, cohorts: int) -> None:
     counted = ring.counts.tolist() == [cells, blocks] and len(ring.free) == 2 * co.CLASSES + 1
     if not (sizes and links and fits and counted and bool(np.all(ring.used <= ring.rows))):
         raise ValueError("stored series do not fit together")
-

@@ -115,9 +115,7 @@ class Store:
 
     def _offenders(self, series: Ids, at: Times, status: npt.NDArray[np.uint8]) -> tuple[str, ...]:
         bad = np.flatnonzero(status > co.SAME)[:NAMED_OFFENDERS].tolist()
-        return tuple(
-            f"{REASONS[int(status[i])]}: {self.name_of(int(series[i]))} at {int(at[i])} ms" for i in bad
-        )
+        return tuple(f"{REASONS[int(status[i])]}: {self.name_of(int(series[i]))} at {int(at[i])} ms" for i in bad)
 
     def name_of(self, id: int) -> str:
         """A series as a person writes it, for messages: ``up{job="node"}``."""
@@ -206,4 +204,3 @@ def warm() -> None:
     store.window(series[:3], 0, 2000)
     store.set_depth(Depth(1000, {"warm": 2000}))
     store.sweep(10_000_000)
-

@@ -14,7 +14,7 @@ from tests.ingest.decode import encode
 
 INTERVAL = 150_000
 PODS = 60
-PER_POD = 10
+PER_POD = 5
 
 
 def body(pods: list[int], at: int) -> bytes:
@@ -42,9 +42,16 @@ def test_memory_is_flat(whole_targets: bool) -> None:
         if whole_targets:
             message = body(pods, at)
         else:  # the series of one target, which stays, are replaced
-            message = encode.request(*[
-                ([(b"__name__", b"m_%d" % k), (b"instance", b"one"), (b"job", b"j"), (b"id", b"%d" % pod)], [(at, 1.0)])
-                for pod in pods for k in range(PER_POD)])
+            message = encode.request(
+                *[
+                    (
+                        [(b"__name__", b"m_%d" % k), (b"instance", b"one"), (b"job", b"j"), (b"id", b"%d" % pod)],
+                        [(at, 1.0)],
+                    )
+                    for pod in pods
+                    for k in range(PER_POD)
+                ]
+            )
         decoded = decoder.decode(message, store.index, limits)
         assert isinstance(decoded, Decoded)
         accepted = store.accept(decoded.batch)

@@ -79,8 +79,10 @@ def test_a_full_disk_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["snapshot-00000000000000000001.bin"]
 
 
-@pytest.mark.parametrize(("value", "path"), [({"x": object()}, "state.x"), ({"l": [{1: 2}]}, r"state\.l\[0\]"),
-                                             ({"a": np.array(["text"])}, "state.a")])
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [({"x": object()}, "state.x"), ({"l": [{1: 2}]}, r"state\.l\[0\]"), ({"a": np.array(["text"])}, "state.a")],
+)
 def test_what_cannot_be_written_down_is_named(tmp_path: Path, value: dict[str, object], path: str) -> None:
     with pytest.raises(TypeError, match=path):
         Snapshots(tmp_path).write(1, value)

@@ -59,6 +59,7 @@ def test_a_restored_store_is_the_same_and_stays_the_same(seed: int, steps: int) 
         rng = np.random.default_rng(1)
         for step in range(steps, steps + 100):
             go_on(s, rng, step)
+
     # Ids that are free may be given in another order; the series are the same.
     def told(s: Store) -> dict[tuple[tuple[str, str], ...], tuple[list[int], list[float]]]:
         out = {}
@@ -66,6 +67,7 @@ def test_a_restored_store_is_the_same_and_stays_the_same(seed: int, steps: int) 
             at, value = s.evidence(id, -1, 10_000_000)
             out[tuple(s.index.labels_of(id).items())] = (at.tolist()[-40:], value.tolist()[-40:])
         return out
+
     assert told(store).keys() == told(copy).keys()
 
 
@@ -73,7 +75,11 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     store = filled(3, 50)
     state = store.state()
     for name, change in {
-        "ring.newest": 1_000_000, "ring.offset": 1 << 40, "index.keys": 99_999, "index.ids": 1 << 20, "version": 99,
+        "ring.newest": 1_000_000,
+        "ring.offset": 1 << 40,
+        "index.keys": 99_999,
+        "index.ids": 1 << 20,
+        "version": 99,
     }.items():
         changed = state[name].astype(np.int64)
         changed[0] = change

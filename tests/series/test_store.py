@@ -166,7 +166,8 @@ def test_hostile_batches_are_refused_sample_by_sample() -> None:
     (a,) = series(store, 1)
     bits = np.array([ABSENT], np.int64).view(np.float64)[0]
     accepted = store.accept(
-        batch((a, 5, 1.0), (99, 6, 1.0), (-7, 6, 1.0), (a, -(1 << 63), 1.0), (a, (1 << 63) - 1, 1.0), (a, 7, bits)))
+        batch((a, 5, 1.0), (99, 6, 1.0), (-7, 6, 1.0), (a, -(1 << 63), 1.0), (a, (1 << 63) - 1, 1.0), (a, 7, bits))
+    )
     assert accepted.kept.tolist() == [True, False, False, False, False, True]
     assert accepted.rejected == {"unknown-series": 2, "bad-timestamp": 1, "too-far-in-future": 1}
     assert len(accepted.first) == 4

@@ -158,5 +158,3 @@ class TextCache:
 
     def bytes(self) -> int:
         return sum(array.nbytes for array in self.entries)
-
-

@@ -27,6 +27,7 @@ NAMED = 5
 FURTHEST = 9e18
 STALE = np.array([STALE_BITS], np.int64).view(np.float64)[0]
 
+
 @dataclass(frozen=True, slots=True)
 class Exposition:
     """A decoded body. ``scraped`` lines with a sample, ``added`` series new with this scrape; ``stamped`` bool[n]: the

@@ -39,7 +39,7 @@ def label_pairs(text: bytes) -> list[tuple[bytes, bytes]]:
     while inside[at:].strip(b" \t"):
         pair = _PAIR.match(inside, at)
         if pair is None or (pair[3] is None and (out or pair[1] is None)):
-            raise BadText("a label must read name=\"value\"")
+            raise BadText('a label must read name="value"')
         if pair[3] is None:
             out.append((b"__name__", _unescaped(pair[1])))
         else:

@@ -66,9 +66,11 @@ label_names = st.from_regex(r"[a-zA-Z_][a-zA-Z0-9_]{0,4}", fullmatch=True)
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), min_size=1, max_size=6)
 label_sets = st.dictionaries(label_names, texts, max_size=3)
 numbers = st.one_of(
-    st.floats(width=64), st.floats(0, 1e6).map(lambda v: round(v, 3)), st.integers(-(10**20), 10**20).map(float))
+    st.floats(width=64), st.floats(0, 1e6).map(lambda v: round(v, 3)), st.integers(-(10**20), 10**20).map(float)
+)
 rows = st.lists(
-    st.tuples(names, label_sets, numbers, st.one_of(st.none(), st.integers(-(10**12), 10**13))), max_size=12)
+    st.tuples(names, label_sets, numbers, st.one_of(st.none(), st.integers(-(10**12), 10**13))), max_size=12
+)
 
 
 def escaped(text: str) -> str:
@@ -102,8 +104,10 @@ def test_what_is_exposed_is_what_is_read(
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.one_of(st.binary(max_size=200), st.text('# TYPEHLUNIO{}=",\\ax1.e+-\n ', max_size=120).map(str.encode)),
-       st.sampled_from([TEXT, OPEN, ""]))
+@given(
+    st.one_of(st.binary(max_size=200), st.text('# TYPEHLUNIO{}=",\\ax1.e+-\n ', max_size=120).map(str.encode)),
+    st.sampled_from([TEXT, OPEN, ""]),
+)
 def test_any_bytes_are_read_or_refused(body: bytes, content_type: str) -> None:
     decoder, index = ExpositionDecoder(), Index()
     for _ in range(2):
@@ -167,8 +171,25 @@ def test_openmetrics_that_was_cut_off_or_goes_on_is_refused() -> None:
     assert "line 3" in refused(Scrape(b"a 1\n# EOF\nb 1\n", OPEN)).detail
 
 
-@pytest.mark.parametrize("line", [b"{", b"a", b"a{", b'a{b="c} 1', b"a{b=c} 1", b"a b", b"a 1 x", b"a 1 2 3", b"1a 1",
-                                  b"a 1_0", b"a 0x1", b'a{b="c"d="e"} 1', b'{b="c"} 1 \xff', b"a 1 1e300"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"a",
+        b"a{",
+        b'a{b="c} 1',
+        b"a{b=c} 1",
+        b"a b",
+        b"a 1 x",
+        b"a 1 2 3",
+        b"1a 1",
+        b"a 1_0",
+        b"a 0x1",
+        b'a{b="c"d="e"} 1',
+        b'{b="c"} 1 \xff',
+        b"a 1 1e300",
+    ],
+)
 def test_a_bad_line_fails_the_scrape_and_is_named(line: bytes) -> None:
     result = refused(Scrape(b"ok 1\n" + line + b"\n"))
     assert result.reason == "bad-exposition"
@@ -207,8 +228,13 @@ def test_relabelling_runs_once_a_series() -> None:
     assert len(calls) == 2
 
 
-ABOUT = ["up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling",
-         "scrape_series_added"]
+ABOUT = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+]
 
 
 def scraped(decoder: ExpositionDecoder, index: Index, scrape: Scrape) -> dict[str, float | str]:
@@ -223,16 +249,29 @@ def test_a_scrape_tells_about_itself_and_what_vanishes_ends() -> None:
     index, decoder = Index(), ExpositionDecoder()
     first = Scrape(b"a 1\nb 2\nstamped 3 1600000000000\n")
     assert scraped(decoder, index, first) == {
-        "a": 1, "b": 2, "stamped": 3, **dict(zip(ABOUT, [1, 0.25, 3, 3, 3], strict=True))}
+        "a": 1,
+        "b": 2,
+        "stamped": 3,
+        **dict(zip(ABOUT, [1, 0.25, 3, 3, 3], strict=True)),
+    }
     assert scraped(decoder, index, replace(first, body=b"a 1\n", at=AT + 15_000)) == {
-        "a": 1, "b": "stale", **dict(zip(ABOUT, [1, 0.25, 1, 1, 0], strict=True))}
+        "a": 1,
+        "b": "stale",
+        **dict(zip(ABOUT, [1, 0.25, 1, 1, 0], strict=True)),
+    }
     assert scraped(decoder, index, replace(first, body=b"", error="refused", at=AT + 30_000)) == {
-        "a": "stale", **dict(zip(ABOUT, [0, 0.25, 0, 0, 0], strict=True))}
+        "a": "stale",
+        **dict(zip(ABOUT, [0, 0.25, 0, 0, 0], strict=True)),
+    }
     assert scraped(decoder, index, replace(first, body=b"", error="refused", at=AT + 45_000)) == dict(
-        zip(ABOUT, [0, 0.25, 0, 0, 0], strict=True))
+        zip(ABOUT, [0, 0.25, 0, 0, 0], strict=True)
+    )
     assert scraped(decoder, index, replace(first, at=AT + 60_000))["a"] == 1
     assert scraped(decoder, index, replace(first, body=b"", gone=True, at=AT + 75_000)) == {
-        "a": "stale", "b": "stale", **dict.fromkeys(ABOUT, "stale")}
+        "a": "stale",
+        "b": "stale",
+        **dict.fromkeys(ABOUT, "stale"),
+    }
 
 
 def test_a_body_that_cannot_be_read_is_a_failed_scrape() -> None:

@@ -50,7 +50,8 @@ def test_what_is_sent_is_what_is_decoded(sent: list[list[tuple[LabelSet, list[tu
     index, decoder = Index(), RemoteWriteDecoder()
     for request in sent:
         body = encode.request(
-            *[([(n.encode(), v.encode()) for n, v in labels], samples) for labels, samples in request])
+            *[([(n.encode(), v.encode()) for n, v in labels], samples) for labels, samples in request]
+        )
         expected = [(labels, at, struct.pack("<d", v)) for labels, samples in request for at, v in samples]
         assert samples(decode(body, index, decoder), index) == expected
 
@@ -81,7 +82,8 @@ def test_births_come_with_the_batch_that_first_uses_them() -> None:
     body = encode.packed(encode.metadata(1, b"up") + encode.series(UP, [(1000, 1.0)]))
     born = decode(body, index, decoder).batch.born
     assert [(b.labels, b.target, b.type) for b in born] == [
-        ((("__name__", "up"), ("instance", "a:1"), ("job", "node")), "node\xffa:1", "counter")]
+        ((("__name__", "up"), ("instance", "a:1"), ("job", "node")), "node\xffa:1", "counter")
+    ]
     assert decode(body, index, decoder).batch.born == ()
     assert index.metric_types()["up"] == "counter"
 
@@ -137,8 +139,14 @@ def test_the_series_limit_refuses_new_ones_until_there_is_room() -> None:
 def test_labels_in_any_order_and_place_are_one_series() -> None:
     index, decoder = Index(), RemoteWriteDecoder()
     backwards = encode.series(UP[::-1], [(1, 1.0)])
-    scattered = encode.field(1, encode.label(*UP[0]) + encode.sample(2, 2.0) + encode.label(*UP[1])
-                             + encode.sample(3, 3.0) + encode.label(*UP[2]))
+    scattered = encode.field(
+        1,
+        encode.label(*UP[0])
+        + encode.sample(2, 2.0)
+        + encode.label(*UP[1])
+        + encode.sample(3, 3.0)
+        + encode.label(*UP[2]),
+    )
     batch = decode(encode.packed(backwards + scattered + encode.series(UP, [(4, 4.0)])), index, decoder).batch
     assert index.size == 1
     assert batch.at.tolist() == [1, 2, 3, 4]
