@@ -61,7 +61,7 @@ async def read(request: web.Request, limit: int) -> bytes:
     except TimeoutError:
         raise Problem(408, f"The body did not arrive within {_PATIENCE_S} s.") from None
     except (RequestPayloadError, HttpProcessingError, ValueError) as error:
-        raise Problem(400, f"The body cannot be read: {plain(str(error), 200)}") from None
+        raise Problem(400, f"The body cannot be read: {plain(str(error), 200)}", close=True) from None
     return bytes(body)
 
 

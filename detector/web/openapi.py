@@ -42,6 +42,9 @@ class Operation:
     parameters: Sequence[Parameter] = ()
     errors: Sequence[int] = ()
     tag: str = "desk"
+    status: int = 200
+    name: str = ""
+    """The operation's id; empty: the handler's name."""
 
 
 def operation(
@@ -72,9 +75,12 @@ class ProblemDocument(BaseModel):
     errors: list[dict[str, str]] = []
 
 
-def document(routes: Sequence[web.RouteDef], version: str, url: str) -> dict[str, Any]:
-    """The OpenAPI document of every described route."""
+def document(
+    routes: Sequence[web.RouteDef], version: str, url: str, others: Mapping[str, Operation] | None = None
+) -> dict[str, Any]:
+    """The OpenAPI document of every described route. ``others`` describes POSTs of other rooms by their path."""
     described = [(route, getattr(route.handler, _MARK)) for route in routes if hasattr(route.handler, _MARK)]
+    described += [(r, others[r.path]) for r in routes if others and r.method == "POST" and r.path in others]
     models: dict[type[BaseModel], None] = {ProblemDocument: None}
     for _, op in described:
         models |= {model: None for model in (op.answers, op.body) if model is not None}
@@ -100,13 +106,13 @@ def document(routes: Sequence[web.RouteDef], version: str, url: str) -> dict[str
 
 
 def _operation(op: Operation, route: web.RouteDef) -> dict[str, Any]:
-    answers: dict[str, Any] = {"200": {"description": "Done."}}
+    answers: dict[str, Any] = {str(op.status): {"description": "Done."}}
     if op.answers is not None:
-        answers["200"]["content"] = {"application/json": {"schema": _ref(op.answers)}}
+        answers[str(op.status)]["content"] = {"application/json": {"schema": _ref(op.answers)}}
     for status in sorted({400, 401, 403, 421, 503, *op.errors}):
         content = {"application/problem+json": {"schema": _ref(ProblemDocument)}}
         answers[str(status)] = {"description": "A problem document says why.", "content": content}
-    name = getattr(route.handler, "__name__", "operation")
+    name = op.name or getattr(route.handler, "__name__", "operation")
     built: dict[str, Any] = {
         "operationId": name, "summary": op.summary, "tags": [op.tag], "responses": answers,
         "parameters": [parameter.document() for parameter in op.parameters],

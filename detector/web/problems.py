@@ -40,6 +40,7 @@ class Problem(Exception):
         title: str = "",
         errors: list[dict[str, str]] | None = None,
         headers: Mapping[str, str] | None = None,
+        close: bool = False,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -47,6 +48,8 @@ class Problem(Exception):
         self.detail = plain(detail, 2000)
         self.errors = errors or []
         self.headers = dict(headers or {})
+        self.close = close or status in (408, 413)
+        """Whether the connection ends here: where the next request begins is not known."""
 
     def document(self) -> dict[str, Any]:
         """The RFC 9457 members; ``about:blank`` says that the status tells the kind."""
@@ -110,8 +113,8 @@ def respond(
         text = json.dumps(problem.document())
         response = web.Response(text=text, status=problem.status, content_type=PROBLEM_JSON)
     response.headers.update(problem.headers)
-    if problem.status in (408, 413):
-        response.force_close()  # the rest of the body is not read
+    if problem.close:
+        response.force_close()
     return response
 
 

@@ -111,7 +111,8 @@ def _event(ticket: Ticket) -> dict[str, Any]:
 
 def _status(facts: StatusFacts) -> str:
     evaluated = rfc3339(facts.evaluated_at) if facts.evaluated_at is not None else None
-    return json.dumps({"series": facts.series, "rules": facts.rules, "evaluated_at": evaluated})
+    told = {"series": facts.series, "rules": facts.rules, "evaluated_at": evaluated, "problems": len(facts.problems)}
+    return json.dumps(told)
 
 
 async def stream(request: web.Request, deps: Deps, hub: Hub) -> web.StreamResponse:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import pytest
+import pytest_asyncio
 from aiohttp.test_utils import TestServer
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from detector.charts.render import Renderer
 from detector.charts.specs import symptom_spec
@@ -66,15 +65,21 @@ def _matters(request: Any) -> bool:
     return not request.url.endswith("/api/events") and "/api/events?" not in request.url
 
 
-@pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    chromium = binary("chromium", "chromium")
-    async with _served() as (url, pipeline, clock), async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
-        try:
-            yield Stage(url, pipeline, clock, browser.new_context, [])
-        finally:
-            await browser.close()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    path = binary("chromium", "chromium")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stage(chromium: Browser) -> AsyncIterator[Stage]:
+    async with _served() as (url, pipeline, clock):
+        yield Stage(url, pipeline, clock, chromium.new_context, [])
+        for context in chromium.contexts:
+            await context.close()
 
 
 @asynccontextmanager

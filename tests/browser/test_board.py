@@ -10,7 +10,7 @@ from tests.browser.conftest import Stage
 from tests.rows import HOUR, MINUTE, alert
 from tests.web.house import filling
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESK = {"viewport": {"width": 1440, "height": 900}}
 HOSTILE = '<img src=x onerror="window.pwned=1">'

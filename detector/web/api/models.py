@@ -178,3 +178,25 @@ class Reopen(Body):
 
 class Merge(Body):
     into: Line = Field(description="The key of the incident that goes on.")
+
+
+class ReportingPerson(Body):
+    name: str = Field(max_length=200)
+    contact: str = Field("", max_length=320)
+    language: str = Field("", max_length=35)
+
+
+class ReportBody(Body):
+    """As :mod:`detector.ingest.receive` reads it; here only for the document."""
+
+    description: str = Field(min_length=1, max_length=20_000)
+    title: str = Field("", max_length=200)
+    service: str = Field("", max_length=200)
+    kind: Kind = "undecided"
+    security: bool = Field(False, description="Confidential: seen by nobody but those who look into breaches.")
+    reporter: ReportingPerson | None = None
+
+
+class Reported(BaseModel):
+    key: str
+    url: str

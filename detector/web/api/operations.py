@@ -7,14 +7,27 @@ from collections.abc import Sequence
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from detector.web.api.models import ReportBody, Reported
 from detector.web.deps import Deps, ReloadRefused
-from detector.web.openapi import document
+from detector.web.openapi import Operation, document
 from detector.web.problems import Problem
+
+_INGEST = {
+    "/api/reports": Operation(
+        "What a person tells, in their words",
+        Reported,
+        ReportBody,
+        errors=(413,),
+        tag="ingest",
+        status=201,
+        name="report",
+    )
+}
 
 
 def routes(deps: Deps, described: Sequence[web.RouteDef]) -> list[web.RouteDef]:
     """``described``: the routes that the OpenAPI document is about."""
-    openapi = document(described, deps.status().version, deps.options.url)
+    openapi = document([*described, *deps.ingest], deps.status().version, deps.options.url, _INGEST)
 
     async def metrics(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))

@@ -36,12 +36,16 @@ function connection(live) {
 }
 
 function status(facts) {
-  const series = document.querySelector("[data-series]"), evaluated = document.querySelector("[data-evaluated] time");
-  if (series) series.textContent = facts.series.toLocaleString("en");
-  if (evaluated && facts.evaluated_at) {
-    evaluated.dateTime = facts.evaluated_at;
-    delete evaluated.dataset.zoned;
+  for (const series of document.querySelectorAll("[data-series]")) {
+    series.textContent = facts.series.toLocaleString("en");
   }
+  for (const time of facts.evaluated_at ? document.querySelectorAll("[data-evaluated] time") : []) {
+    time.dateTime = facts.evaluated_at;
+    delete time.dataset.zoned;
+  }
+  // The first evaluation, and what began or ceased to trouble the detector itself, are worth reading the page anew.
+  const evaluated = !facts.evaluated_at || document.querySelector("[data-evaluated]");
+  if (!evaluated || facts.problems !== document.querySelectorAll(".trouble li").length) soon();
 }
 
 function watchHands() {
@@ -80,7 +84,7 @@ function take(fresh) {
   for (const region of fresh.querySelectorAll("[data-live]")) {
     const old = document.querySelector(`[data-live="${region.dataset.live}"]`);
     if (old) replace(old, region);
-    else if (region.dataset.live !== "status") return location.reload();
+    else return location.reload();
   }
   rows(fresh);
   tick(document);
@@ -88,7 +92,7 @@ function take(fresh) {
 
 // A region in which somebody writes stays as it is; what was unfolded stays unfolded.
 function replace(old, region) {
-  if (old.dataset.live === "status" || inUse(old)) return;
+  if (inUse(old)) return;
   if (plainly(old) === plainly(region)) return;
   const unfolded = [...old.querySelectorAll("details")].map((details) => details.open);
   old.className = region.className;
