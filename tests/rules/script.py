@@ -161,12 +161,13 @@ def sections(text: str) -> Iterator[list[Command]]:
 
 
 def _load(head: list[str], body: list[str]) -> Load:
-    series = []
+    series: dict[tuple[tuple[str, str], ...], tuple[dict[str, str], list[Sample]]] = {}
     for line in body:
         if not re.match(r"\S+@st\s", line):
             labels, rest = metric(line)
-            series.append((labels, samples(rest)))
-    return Load(duration(head[1]), series, head[0] != "load", len(series) < len(body))
+            series[tuple(sorted(labels.items()))] = (labels, samples(rest))  # said twice: the later line counts
+    start_times = any(re.match(r"\S+@st\s", line) for line in body)
+    return Load(duration(head[1]), list(series.values()), head[0] != "load", start_times)
 
 
 def _head(line: str, number: int) -> Case:
