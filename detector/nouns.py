@@ -354,6 +354,7 @@ class Routed(Change):
     tier: Tier = "L1"
     team: str | None = None
     reason: str = ""
+    runbook: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +427,24 @@ class Reopened(Change):
 @dataclass(frozen=True, slots=True)
 class Merged(Change):
     into: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Absorbed(Change):
+    """The ticket took in another one (``source``) with its symptoms and what they affect. The symptoms' own entries
+    stay in the timeline of the other, so that what arrived stands in one timeline only."""
+
+    source: str = ""
+    symptoms: tuple[Symptom, ...] = ()
+    mode: Mode | None = None
+    affected: tuple[Affected, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SymptomRefreshed(Change):
+    """Newer values and evidence of a symptom that is as it was: for the record and its chart, no timeline entry."""
+
+    symptom: Symptom = field(kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+
+from prometheus_client import Gauge
 
 from detector.incidents.board import OPEN, Board, Trial, slim
 from detector.incidents.catalogue import Catalogue
@@ -20,11 +22,14 @@ from detector.incidents.options import IncidentOptions
 from detector.nouns import (
     SYSTEM,
     Alert,
+    Change,
     Control,
     Findings,
+    Level,
     Noted,
     Opened,
     PhaseChanged,
+    Reopened,
     Report,
     Resolved,
     Symptom,
@@ -35,8 +40,8 @@ from detector.nouns import (
 from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
 from detector.tickets.lifecycle import ACTIONS, NotAllowed, ending, fold, next_due
-from detector.tickets.options import TicketOptions
-from detector.tickets.triage import ServiceFacts, next_urgency, triage
+from detector.tickets.options import DEFAULT_CATEGORIES, TicketOptions
+from detector.tickets.triage import LEVELS, ServiceFacts, next_urgency, triage
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,10 @@ MOST_WAITING = 2000
 ATTEMPTS = 5
 RETRY_MS = 5_000
 MEMORY_MS = 3_600_000
+MOST_PAST = 2_000
+"""Ended tickets that are read at a start, so that what returns later than the re-opening window can name its last."""
+MODELLED = ("forecast", "anomaly", "group")
+"""Detectors whose symptoms are about series that models learn."""
 
 
 class Busy(Exception):
@@ -69,11 +78,18 @@ class Policy:
     incidents: IncidentOptions = field(default_factory=IncidentOptions)
     tickets: TicketOptions = field(default_factory=TicketOptions)
 
-    def facts(self, service: str) -> ServiceFacts:
-        entry = self.catalogue.entry(service)
-        if entry is None:
-            return ServiceFacts()
-        return ServiceFacts(entry.users or entry.criticality, entry.business or entry.criticality, entry.team)
+    def facts(self, ticket: Ticket) -> ServiceFacts:
+        """What the catalogue knows of the ticket's service; the impact is that of the most critical one affected."""
+        own = self.catalogue.entry(ticket.service)
+        services = {ticket.service, *(affected.service for affected in ticket.affected)}
+        known = [entry for service in services if (entry := self.catalogue.entry(service)) is not None]
+        users: list[Level] = [entry.users or entry.criticality for entry in known]
+        business: list[Level] = [entry.business or entry.criticality for entry in known]
+        if own is None:
+            # A service that nobody described counts as medium beside those that are.
+            users, business = [*users, "medium"], [*business, "medium"]
+        team, runbook = (own.team, own.runbook) if own is not None else (None, "")
+        return ServiceFacts(max(users, key=LEVELS.index), max(business, key=LEVELS.index), team, runbook)
 
 
 @dataclass(slots=True)
@@ -103,6 +119,7 @@ class Pipeline:
         self._waiting: list[_Post] = []
         self._wake = asyncio.Event()
         self._tellings: dict[int, Telling] = {}
+        self._shown: dict[str, list[Gauge]] = {}
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -112,8 +129,14 @@ class Pipeline:
         self.board = Board(map(slim, await self.desk.reopenable(since)))
         entries = []
         for episode in await self.desk.episodes(now - MEMORY_MS):
-            entries.append(Entry(episode.alert, episode.result, episode.received, episode.expires_at))
+            entries.append(
+                Entry(episode.alert, episode.result, episode.received, episode.expires_at, stored=episode.stored)
+            )
         self.ledger.keep(entries)
+        for ticket in await self.desk.ended(since, MOST_PAST):
+            self.board.retire(slim(ticket))
+        for ticket in self.board.tickets.values():
+            self._gauge(ticket)
 
     def set_policy(self, policy: Policy) -> None:
         """After a reload; open tickets keep what they have until their facts change."""
@@ -214,10 +237,9 @@ class Pipeline:
                     trial.apply(change)
             expired = self.ledger.expired(now)
             self._expire(expired, trial, now)
+            # What expired keeps its time of expiry: it may come back at any time, unlike what was resolved.
             over = {
-                (e.alert.fingerprint, e.alert.starts_at): replace(
-                    e, alert=replace(e.alert, status="resolved"), expires_at=None
-                )
+                (e.alert.fingerprint, e.alert.starts_at): replace(e, alert=replace(e.alert, status="resolved"))
                 for e in expired
             }
             try:
@@ -230,7 +252,7 @@ class Pipeline:
         return min((at for at in (following, self.ledger.next_expiry()) if at is not None), default=None)
 
     def _facts(self, ticket: Ticket, now: int) -> Iterable[Any]:
-        return triage(ticket, self.policy.facts(ticket.service), self.policy.tickets, now)
+        return triage(ticket, self.policy.facts(ticket), self.policy.tickets, now)
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
@@ -248,13 +270,17 @@ class Pipeline:
         alerts = [alert for post in posts for alert in post.alerts]
         try:
             await self.step(symptoms, alerts, max(post.now for post in posts))
+        except StorageError as error:
+            _refuse(posts, error)
+            return
         except Exception as error:
-            if not isinstance(error, StorageError):
-                log.exception("a decision failed")
-            for post in posts:
-                if not post.done.done():
-                    post.done.set_exception(error)
-                    post.done.exception()
+            if len(posts) > 1:
+                # One post that cannot be decided must not refuse those that waited beside it.
+                for post in posts:
+                    await self._decide([post])
+                return
+            log.exception("a decision failed")
+            _refuse(posts, error)
             return
         for post in posts:
             if not post.done.done():
@@ -269,21 +295,25 @@ class Pipeline:
                 news = [e.symptom for e in entries.values() if e.news and e.symptom is not None]
                 trial = self.board.trial(fold)
                 self._correlator.decide([*symptoms, *news], trial, now)
-                if not trial.changes and not entries:
-                    return []
                 try:
-                    return await self._commit(trial, entries, now)
+                    done = await self._commit(trial, entries, now)
                 except Conflict:
                     await self._refresh(list(trial.after))
+                    continue
+                self.board.hold(trial.held.values())
+                return done
         raise StorageError("tickets change faster than they can be changed")
 
     async def _commit(
         self, trial: Trial, entries: dict[tuple[str, int], Entry], now: int, also: Sequence[str] = ()
     ) -> list[Committed]:
         self._triage(trial, now)
-        drafts = [self._draft(key, ticket, trial, now) for key, ticket in trial.after.items()]
+        changes: dict[str, list[Change]] = {}
+        for change in trial.changes:
+            changes.setdefault(change.key, []).append(change)
+        drafts = [self._draft(key, ticket, changes[key], now) for key, ticket in trial.after.items()]
         drafts += [
-            self._draft(key, ticket, trial, now)
+            self._draft(key, ticket, (), now)
             for key in also
             if key not in trial.after and (ticket := self.board.tickets.get(key)) is not None
         ]
@@ -300,6 +330,7 @@ class Pipeline:
         for committed in done:
             self.board.put(slim(committed.ticket))
             self._count(committed)
+            self._gauge(committed.ticket)
             self._freeze(committed)
             for telling in list(self._tellings.values()):
                 telling(committed)
@@ -311,19 +342,19 @@ class Pipeline:
             ticket = trial.after[key]
             if ticket.state == "merged":
                 continue
-            for change in triage(ticket, self.policy.facts(ticket.service), self.policy.tickets, now):
+            for change in triage(ticket, self.policy.facts(ticket), self.policy.tickets, now):
                 trial.apply(change)
 
-    def _draft(self, key: str, ticket: Ticket, trial: Trial, now: int) -> Draft:
+    def _draft(self, key: str, ticket: Ticket, changes: Sequence[Change], now: int) -> Draft:
         before = self.board.tickets.get(key)
-        changes = tuple(change for change in trial.changes if change.key == key)
         quiet, close = self.policy.incidents.quiet_period, self.policy.tickets.close_after
         due = [at for at in (next_due(ticket, quiet, close), next_urgency(ticket, now)) if at is not None]
-        return Draft(before, ticket, changes, min(due, default=None))
+        return Draft(before, ticket, tuple(changes), min(due, default=None))
 
     def _episode(self, entry: Entry, trial: Trial) -> Episode:
         ticket = trial.by_symptom(entry.symptom.id) if entry.symptom is not None else None
-        return Episode(entry.alert, entry.result, ticket.key if ticket else None, entry.received, entry.expires_at)
+        key = ticket.key if ticket is not None and entry.result == "ticket" else None
+        return Episode(entry.alert, entry.result, key, entry.received, entry.expires_at, entry.stored)
 
     def _expire(self, expired: Sequence[Entry], trial: Trial, now: int) -> None:
         for entry in expired:
@@ -357,43 +388,72 @@ class Pipeline:
     def _forget(self, now: int) -> None:
         horizon = now - self.policy.incidents.reopen_window
         ended = [
-            key
-            for key, t in self.board.tickets.items()
+            t
+            for t in self.board.tickets.values()
             if t.state not in OPEN and max(t.resolved_at or 0, t.closed_at or 0) < horizon
         ]
-        for key in ended:
-            self.board.drop(key)
+        for ticket in ended:
+            self.board.retire(ticket)
+        self.board.let_go(now - MEMORY_MS)
         self.ledger.forget(now - MEMORY_MS)
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
     def _count(self, committed: Committed) -> None:
+        """No metric tells that a restricted ticket exists, and none counts shadows."""
         ticket = committed.ticket
+        if ticket.restricted or ticket.mode == "shadow":
+            return
         for change in committed.changes:
             match change:
-                case Opened() if ticket.mode != "shadow":
+                case Opened():
+                    known = {*DEFAULT_CATEGORIES, *(rule.category for rule in self.policy.tickets.categories)}
+                    # Categories come from labels, too: a metric must not grow with what senders think of.
+                    category = ticket.category if ticket.category in known else "other"
                     self._telemetry.opened.labels(
-                        ticket.priority or "", ticket.category or "", ticket.tier or "", ticket.source
+                        ticket.priority or "", category, ticket.tier or "", ticket.source
                     ).inc()
                 case PhaseChanged(phase="disrupting", previous="predicted"):
                     self._telemetry.lead.observe(max(0, change.at - ticket.opened_at) / 1000)
                 case Resolved(resolution=resolution):
                     self._telemetry.outcomes.labels(resolution).inc()
 
+    def _gauge(self, ticket: Ticket) -> None:
+        """Count the ticket where it is now and no longer where it was: a commit must not cost what is open."""
+        shown: list[Gauge] = []
+        if ticket.state in OPEN and ticket.mode != "shadow" and not ticket.restricted:
+            shown.append(self._telemetry.open.labels(ticket.state, ticket.priority or "", ticket.tier or ""))
+            shown += [self._telemetry.clocks.labels(clock.name, clock.state) for clock in ticket.clocks]
+        for gauge in self._shown.pop(ticket.key, ()):
+            gauge.dec()
+        for gauge in shown:
+            gauge.inc()
+        if shown:
+            self._shown[ticket.key] = shown
+
     def _freeze(self, committed: Committed) -> None:
-        """Models do not learn from what an open incident is about."""
+        """Models do not learn from what an open incident is about. Each freeze has its one thaw: what another ticket
+        took in stays frozen until that one is over."""
         ticket = committed.ticket
-        labels = tuple(
-            tuple(sorted(c.symptom.labels.items()))
-            for c in committed.changes
-            if isinstance(c, SymptomJoined) and c.new and c.symptom.detector in ("forecast", "anomaly", "group")
-        )
-        if labels and ticket.state in OPEN:
-            self._on_control(Control("freeze", labels))
+        joined = {c.symptom.id for c in committed.changes if isinstance(c, SymptomJoined) and c.new}
         if any(isinstance(change, Resolved) for change in committed.changes):
-            seen = (s for s in ticket.symptoms if s.detector in ("forecast", "anomaly", "group"))
-            if all_labels := tuple(tuple(sorted(s.labels.items())) for s in seen):
-                self._on_control(Control("thaw", all_labels))
+            self._control("thaw", [s for s in ticket.symptoms if s.id not in joined])
+        elif any(isinstance(change, Reopened) for change in committed.changes):
+            self._control("freeze", ticket.symptoms)
+        elif ticket.state in OPEN:
+            self._control("freeze", [s for s in ticket.symptoms if s.id in joined] if joined else ())
+
+    def _control(self, kind: Literal["freeze", "thaw"], symptoms: Iterable[Symptom]) -> None:
+        labels = tuple(tuple(sorted(s.labels.items())) for s in symptoms if s.detector in MODELLED)
+        if labels:
+            self._on_control(Control(kind, labels))
+
+
+def _refuse(posts: Iterable[_Post], error: Exception) -> None:
+    for post in posts:
+        if not post.done.done():
+            post.done.set_exception(error)
+            post.done.exception()
 
 
 __all__ = ["Busy", "NoSuchTicket", "NotAllowed", "Pipeline", "Policy", "StorageError"]

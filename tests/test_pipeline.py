@@ -386,7 +386,8 @@ async def test_a_full_disk_refuses_and_the_desk_goes_on_when_there_is_room(tmp_p
         def bounded(connection: Any, _record: Any, _proxy: Any) -> None:
             connection.execute(f"PRAGMA max_page_count={room[0]}")
 
-        event.listen(pipeline.desk.engine.sync_engine, "checkout", bounded)
+        assert pipeline.desk.writer is not None
+        event.listen(pipeline.desk.writer.engine, "checkout", bounded)
         big = [alert(f"A{n}", annotations={"summary": "x" * 500}) for n in range(200)]
         with pytest.raises(StorageError, match="full"):
             await pipeline.step([], big, NOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from detector.incidents.catalogue import Catalogue
@@ -19,6 +20,24 @@ CATEGORY_OF_KIND = {
 }  # fmt: skip
 
 
+CATEGORY_OF_WORD = {
+    "disk": "capacity/disk", "filesystem": "capacity/disk", "volume": "capacity/disk", "inodes": "capacity/disk",
+    "memory": "capacity/memory", "oom": "capacity/memory", "heap": "capacity/memory", "cpu": "capacity/cpu",
+    "connections": "capacity/connections", "queue": "capacity/queue", "descriptor": "capacity/file-descriptors",
+    "latency": "latency", "slow": "latency", "duration": "latency", "error": "errors", "errors": "errors",
+    "failing": "errors", "failed": "errors", "down": "availability", "unreachable": "availability",
+    "unavailable": "availability", "crash": "availability", "looping": "availability", "ready": "availability",
+    "absent": "monitoring", "missing": "monitoring", "scrape": "monitoring", "load": "saturation",
+    "throttling": "saturation", "saturation": "saturation", "traffic": "traffic", "requests": "traffic",
+}  # fmt: skip
+
+_DISKS = ("mountpoint", "persistentvolumeclaim")
+_PLACES = (*_DISKS, "volume", "device", "container", "name", "queue", "topic", "pool", "datname", "database", "db",
+           "area", "id")  # fmt: skip
+"""Labels that name a resource, most telling first: those of rules and forecasts, so that their items meet."""
+_WORD = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+")
+
+
 def disrupts(labels: Mapping[str, str], matchers: Sequence[Sequence[Matcher]]) -> bool:
     """Whether these labels say that users are hurt already."""
     return any(every(group, labels) for group in matchers)
@@ -30,6 +49,7 @@ def alert_symptom(alert: Alert, catalogue: Catalogue, options: IncidentOptions) 
     name = labels.get("alertname", "alert")
     summary = next((text for key in _SUMMARY if (text := alert.annotations.get(key))), name)
     kind = labels.get("kind") or "threshold"
+    category = labels.get("category") or category_of(labels, kind, name)
     return Symptom(
         id=symptom_id("alert", labels, alert.starts_at),
         detector="alert",
@@ -46,9 +66,9 @@ def alert_symptom(alert: Alert, catalogue: Catalogue, options: IncidentOptions) 
         last_at=alert.received_at,
         active=alert.status == "firing",
         summary=summary[:_LONGEST],
-        category=labels.get("category") or CATEGORY_OF_KIND.get(kind),
+        category=category,
         severity=labels.get("severity"),
-        item=item_of(labels),
+        item=item_of(labels, kind, category or ""),
         disruption=disrupts(labels, options.disruption),
         annotations=alert.annotations,
     )
@@ -58,7 +78,8 @@ def missing_watchdog(alert: Alert, catalogue: Catalogue, now: int) -> Symptom:
     """The symptom that an always-firing alert has stopped to come: alerts may no longer arrive."""
     labels = {name: value for name, value in alert.labels.items() if name != "severity"}
     return Symptom(
-        id=symptom_id("silence", labels, alert.starts_at),
+        # Its absence is one symptom, whichever start the next one brings: its return must find it.
+        id=symptom_id("silence", labels, 0),
         detector="silence",
         kind="absence",
         name=labels.get("alertname", "Watchdog"),
@@ -78,10 +99,23 @@ def missing_watchdog(alert: Alert, catalogue: Catalogue, now: int) -> Symptom:
     )
 
 
-def item_of(labels: Mapping[str, str]) -> str:
-    """The resource that an alert names, where it names one that runs out: a mount point, a pod, a database."""
-    for name in ("mountpoint", "device", "persistentvolumeclaim", "datname", "database", "pod"):
-        if value := labels.get(name):
-            instance = labels.get("instance", "") if name in ("mountpoint", "device") else labels.get("namespace", "")
-            return f"{instance} {value}".strip()
-    return ""
+def category_of(labels: Mapping[str, str], kind: str, name: str) -> str | None:
+    """What an alert that brings no category is about: by its kind, by the place it names, by the words of its name
+    (``KubePersistentVolumeFillingUp``, ``NodeMemoryHighUtilization``); None where nothing says so."""
+    if any(labels.get(place) for place in _DISKS):
+        return "capacity/disk"
+    if (category := CATEGORY_OF_KIND.get(kind)) is not None:
+        return category
+    words = [word.lower() for word in _WORD.findall(name)]
+    return next((category for word in words if (category := CATEGORY_OF_WORD.get(word))), None)
+
+
+def item_of(labels: Mapping[str, str], kind: str, category: str) -> str:
+    """The resource that an alert names, where it is about one that runs out: in the words that rules and forecasts use
+    for it, so that they meet."""
+    runs_out = kind in ("exhaustion", "forecast") or category.startswith("capacity/")
+    if not runs_out:
+        return ""
+    where = [labels.get("namespace", ""), labels["pod"]] if labels.get("pod") else [labels.get("instance", "")]
+    place = next((labels[name] for name in _PLACES if labels.get(name)), "")
+    return " ".join(part for part in (*where, place) if part)

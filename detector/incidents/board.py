@@ -5,7 +5,7 @@ A *subject* is what a symptom is about, whenever: detector, name and labels. A f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from detector.nouns import Change, Symptom, Ticket
@@ -13,6 +13,8 @@ from detector.nouns import Change, Symptom, Ticket
 Fold = Callable[[Ticket | None, Change], Ticket]
 """``fold(ticket, change)``: the ticket after the change; None before it was opened."""
 
+_MOST_PAST = 20_000
+_MOST_HELD = 200
 OPEN = frozenset({"logged", "triaged", "diagnosing", "waiting", "reopened"})
 
 
@@ -33,6 +35,8 @@ class Board:
         self._symptoms: dict[str, str] = {}
         self._subjects: dict[Hashable, str] = {}
         self._services: dict[str, dict[str, None]] = {}
+        self._past: dict[Hashable, str] = {}
+        self._held: dict[str, dict[str, Symptom]] = {}
         for ticket in tickets:
             self.put(ticket)
 
@@ -65,6 +69,40 @@ class Board:
             if self._subjects.get(about) == key:
                 del self._subjects[about]
 
+    def retire(self, ticket: Ticket) -> None:
+        """It ended too long ago to be reopened; what it was about is remembered, so that a new one can name it."""
+        self.drop(ticket.key)
+        for symptom in ticket.symptoms:
+            about = subject(symptom)
+            self._past.pop(about, None)
+            self._past[about] = ticket.key
+        while len(self._past) > _MOST_PAST:
+            del self._past[next(iter(self._past))]
+
+    def past(self, symptom: Symptom) -> str | None:
+        """The key of the last ticket about the same that can no longer be reopened."""
+        return self._past.get(subject(symptom))
+
+    def hold(self, symptoms: Iterable[Symptom]) -> None:
+        """Keep symptoms that opened nothing by themselves, for whom they may corroborate."""
+        for symptom in symptoms:
+            held = self._held.setdefault(symptom.service, {})
+            held.pop(symptom.id, None)
+            held[symptom.id] = symptom
+            while len(held) > _MOST_HELD:
+                del held[next(iter(held))]
+
+    def let_go(self, before: int) -> None:
+        """Forget held symptoms that began before ``before`` (ms) and are over."""
+        for service, held in list(self._held.items()):
+            for id in [id for id, s in held.items() if s.last_at < before and not s.active]:
+                del held[id]
+            if not held:
+                del self._held[service]
+
+    def held(self, service: str) -> Mapping[str, Symptom]:
+        return self._held.get(service, {})
+
     def by_symptom(self, id: str) -> Ticket | None:
         key = self._symptoms.get(id)
         return self.tickets.get(key) if key else None
@@ -96,6 +134,8 @@ class Trial:
         self.changes: list[Change] = []
         self.after: dict[str, Ticket] = {}
         """What each changed ticket became, merged ones among them."""
+        self.held: dict[str, Symptom] = {}
+        """Symptoms that opened nothing: context, or in want of corroboration."""
 
     def new_key(self) -> str:
         """A placeholder for a ticket that the desk will number."""
@@ -123,6 +163,14 @@ class Trial:
     def open_of(self, service: str) -> list[Ticket]:
         found = [t for t in self._board.open_of(service) if t.key not in self._hidden]
         return sorted([*found, *self._own.open_of(service)], key=lambda t: t.opened_at)
+
+    def past(self, symptom: Symptom) -> str | None:
+        return self._board.past(symptom)
+
+    def held_of(self, service: str) -> list[Symptom]:
+        """Held symptoms of the service that are in no ticket, in the order they came."""
+        own = {id: symptom for id, symptom in self.held.items() if symptom.service == service}
+        return [symptom for id, symptom in {**self._board.held(service), **own}.items() if self.by_symptom(id) is None]
 
     def _visible(self, ticket: Ticket | None) -> Ticket | None:
         return None if ticket is None or ticket.key in self._hidden else ticket

@@ -15,6 +15,7 @@ from detector.incidents.board import OPEN, Trial
 from detector.incidents.catalogue import Catalogue
 from detector.incidents.options import IncidentOptions, Mode
 from detector.nouns import (
+    Absorbed,
     Affected,
     Evidence,
     ForecastChanged,
@@ -26,6 +27,7 @@ from detector.nouns import (
     Reopened,
     Symptom,
     SymptomJoined,
+    SymptomRefreshed,
     Ticket,
 )
 
@@ -33,6 +35,8 @@ _RANK: dict[Mode, int] = {"shadow": 0, "ticket": 1, "page": 2}
 _FORECAST_NEWS = 0.15
 """A forecast that moved by less than this share of the time that is left is no news."""
 _FORECAST_FLOOR = 60_000
+_REFRESH_MS = 60_000
+"""How old the stored values of a symptom become at most while it goes on; its chart is drawn from them."""
 
 
 class Correlator:
@@ -51,6 +55,8 @@ class Correlator:
                 self._news(known, symptom, trial, now)
             elif symptom.active and not self._is_mute(symptom):
                 self._new(symptom, trial, now)
+            elif any(held.id == symptom.id for held in trial.held_of(symptom.service)):
+                trial.held[symptom.id] = symptom
 
     def _marked(self, symptom: Symptom) -> Symptom:
         """Rules, too, disrupt when the configured matchers say so."""
@@ -66,29 +72,57 @@ class Correlator:
     # --- a symptom that has a ticket ----------------------------------------------------------------------------------
 
     def _news(self, ticket: Ticket, symptom: Symptom, trial: Trial, now: int) -> None:
-        before = next(s for s in ticket.symptoms if s.id == symptom.id)
-        ended = ticket.state not in OPEN
-        if ended and not symptom.active:
-            return
-        if ended and (not before.active) and symptom.active:
-            ticket = self._reopened(ticket, symptom, trial, now) or ticket
+        before = next(s for s in reversed(ticket.symptoms) if s.id == symptom.id)
+        returns = symptom.active and not before.active
+        kept = replace(symptom, evidence=symptom.evidence or before.evidence, first_at=before.first_at)
+        if ticket.state not in OPEN and returns:
+            reopened = self._reopened(ticket, symptom, trial, now)
+            if reopened is None:
+                self._new(symptom, trial, now)
+                return
+            ticket = reopened
         if ticket.state not in OPEN:
-            return
-        if _is_news(before, symptom, now):
-            kept = replace(symptom, evidence=symptom.evidence or before.evidence, first_at=before.first_at)
+            # Resolved by a person while it was active: that it ended is kept, so that its return is seen as one.
+            if before.active and not symptom.active:
+                trial.apply(SymptomJoined(ticket.key, now, symptom=kept, new=False))
+        elif _is_news(before, symptom, now):
             ticket = trial.apply(SymptomJoined(ticket.key, now, symptom=kept, new=False))
             self._follow(ticket, trial, now)
+        elif symptom.last_at - before.last_at >= _REFRESH_MS:
+            trial.apply(SymptomRefreshed(ticket.key, now, symptom=kept))
 
     # --- a symptom that has none --------------------------------------------------------------------------------------
 
     def _new(self, symptom: Symptom, trial: Trial, now: int) -> None:
         mode = self.options.mode(symptom.family, symptom.service)
         ticket = self._returning(symptom, mode, trial, now) or self._home(symptom, mode, trial, now)
-        if ticket is None:
-            if symptom.detector == "anomaly":
-                return  # context for an incident that is open, never the reason for one
-            ticket = self._opened(symptom, mode, trial, now)
-        self._join(ticket, symptom, mode, trial, now)
+        if ticket is not None:
+            self._join(ticket, symptom, mode, trial, now)
+            return
+        held = trial.held_of(symptom.service)
+        if symptom.detector == "anomaly" or not self._is_corroborated(symptom, held):
+            # Context for an incident that opens later, never (or not yet) the reason for one.
+            trial.held[symptom.id] = symptom
+            return
+        ticket = self._join(self._opened(symptom, mode, trial, now), symptom, mode, trial, now)
+        for other in held:
+            its = self.options.mode(other.family, other.service)
+            counted = other.active or self.options.corroborated(other.family, other.service) is not None
+            if counted and (its == "shadow") == (mode == "shadow"):
+                ticket = self._join(ticket, other, its, trial, now)
+
+    def _is_corroborated(self, symptom: Symptom, held: list[Symptom]) -> bool:
+        rule = self.options.corroborated(symptom.family, symptom.service)
+        if rule is None:
+            return True
+        others = [
+            s
+            for s in held
+            if s.id != symptom.id
+            and rule.fits(s.family, s.service)
+            and abs(symptom.first_at - s.first_at) <= rule.within
+        ]
+        return len(others) + 1 >= rule.count
 
     def _returning(self, symptom: Symptom, mode: Mode, trial: Trial, now: int) -> Ticket | None:
         """The ticket that had this symptom before: flapping does not open a second one."""
@@ -108,13 +142,13 @@ class Correlator:
     def _home(self, symptom: Symptom, mode: Mode, trial: Trial, now: int) -> Ticket | None:
         """An open incident of the same service and item, or of a service that the catalogue links."""
         candidates = [t for t in trial.open_of(symptom.service) if (t.mode == "shadow") == (mode == "shadow")]
-        if symptom.item:
+        if symptom.item and candidates:
             return self._of_item(symptom, candidates, trial, now)
         if candidates:
             return candidates[0]
         for service in self._neighbours(symptom.service):
             for ticket in trial.open_of(service):
-                if (ticket.mode == "shadow") == (mode == "shadow") and not _items(ticket):
+                if (ticket.mode == "shadow") == (mode == "shadow") and not (symptom.item and _items(ticket)):
                     return ticket
         return None
 
@@ -132,15 +166,20 @@ class Correlator:
         return None
 
     def _gather(self, tickets: list[Ticket], trial: Trial, now: int) -> Ticket:
-        """Several items of one service at once are one cause: the oldest ticket takes the others in."""
-        first, *others = tickets
-        for other in others:
+        """Several items of one service at once are one cause: the oldest ticket, or the one that somebody holds, takes
+        the others in."""
+        first = next((t for t in tickets if t.acknowledged_at is not None), tickets[0])
+        for other in tickets:
+            if other.key == first.key:
+                continue
             trial.apply(Merged(other.key, now, into=first.key))
+            affected = first.affected
             for symptom in other.symptoms:
-                joined = SymptomJoined(
-                    first.key, now, symptom=symptom, mode=other.mode, affected=self._affected(first, symptom)
-                )
-                first = trial.apply(joined)
+                affected = self._affected(affected, symptom)
+            higher = other.mode if _RANK[other.mode] > _RANK[first.mode] else None
+            first = trial.apply(
+                Absorbed(first.key, now, source=other.key, symptoms=other.symptoms, mode=higher, affected=affected)
+            )
         return first
 
     def _neighbours(self, service: str) -> tuple[str, ...]:
@@ -159,31 +198,35 @@ class Correlator:
                 mode=mode,
                 phase="disrupting" if symptom.disruption else "predicted",
                 first_symptom_at=symptom.first_at,
-                follows=before.key if before is not None else None,
+                follows=before.key if before is not None else trial.past(symptom),
             )
         )
 
-    def _join(self, ticket: Ticket, symptom: Symptom, mode: Mode, trial: Trial, now: int) -> None:
+    def _join(self, ticket: Ticket, symptom: Symptom, mode: Mode, trial: Trial, now: int) -> Ticket:
         higher = mode if _RANK[mode] > _RANK[ticket.mode] else None
-        affected = self._affected(ticket, symptom)
+        affected = self._affected(ticket.affected, symptom)
         ticket = trial.apply(SymptomJoined(ticket.key, now, symptom=symptom, mode=higher, affected=affected))
-        self._follow(ticket, trial, now)
+        return self._follow(ticket, trial, now)
 
     # --- what follows from a ticket's symptoms ------------------------------------------------------------------------
 
-    def _follow(self, ticket: Ticket, trial: Trial, now: int) -> None:
+    def _follow(self, ticket: Ticket, trial: Trial, now: int) -> Ticket:
         """Phase and forecast are functions of the symptoms."""
         phase, reason = phase_of(ticket)
         if phase != ticket.phase:
             ticket = trial.apply(PhaseChanged(ticket.key, now, phase=phase, previous=ticket.phase, reason=reason))
         impact = nearest_impact(ticket)
         if _forecast_moved(ticket.impact, impact, now):
-            trial.apply(ForecastChanged(ticket.key, now, impact=impact))
+            ticket = trial.apply(ForecastChanged(ticket.key, now, impact=impact))
+        return ticket
 
-    def _affected(self, ticket: Ticket, symptom: Symptom) -> tuple[Affected, ...]:
+    def _affected(self, known: tuple[Affected, ...], symptom: Symptom) -> tuple[Affected, ...]:
         """Origin and impacted services with their items, this symptom's among them."""
-        items: dict[str, dict[str, None]] = {a.service: dict.fromkeys(a.items) for a in ticket.affected}
-        how = {a.service: a.how for a in ticket.affected}
+        own = next((a for a in known if a.service == symptom.service), None)
+        if own is not None and (not symptom.item or symptom.item in own.items):
+            return known
+        items: dict[str, dict[str, None]] = {a.service: dict.fromkeys(a.items) for a in known}
+        how = {a.service: a.how for a in known}
         found = items.setdefault(symptom.service, {})
         if symptom.item:
             found[symptom.item] = None
@@ -197,7 +240,7 @@ class Correlator:
 def phase_of(ticket: Ticket) -> tuple[Phase, str]:
     """The phase that the symptoms call for, and why. What disrupted recovers before it is over; ``over`` comes only
     with the end of the quiet period."""
-    active = [s for s in ticket.symptoms if s.active]
+    active = [s for s in ticket.symptoms if s.active and s.detector != "anomaly"]
     worst = next((s for s in active if s.disruption), None)
     if worst is not None:
         return "disrupting", worst.summary

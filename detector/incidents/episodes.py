@@ -16,6 +16,8 @@ from detector.nouns import Alert, Symptom
 
 Key = tuple[str, int]
 
+_LATE_MS = 60_000
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -27,6 +29,8 @@ class Entry:
     expires_at: int | None
     symptom: Symptom | None = None
     news: bool = True
+    stored: int = 0
+    """How many of ``received`` were news of a ticket; the others were repeats, or turned away as ``result`` says."""
 
 
 class Ledger:
@@ -59,6 +63,8 @@ class Ledger:
             entry = _entry(replace(alert, starts_at=start), before, catalogue, options)
             if (pending := sorted_.get(key)) is not None and pending.news:
                 entry = replace(entry, news=True)
+                if entry.result == "watchdog":
+                    entry = replace(entry, symptom=entry.symptom or pending.symptom)
             sorted_[key] = entry
             if alert.status == "firing":
                 firing[alert.fingerprint] = start
@@ -103,19 +109,43 @@ class Ledger:
 
 def _entry(alert: Alert, before: Entry | None, catalogue: Catalogue, options: IncidentOptions) -> Entry:
     received = (before.received if before else 0) + 1
+    stored = before.stored if before else 0
     if alert.labels.get("alertname") == options.watchdog.alertname:
-        late = options.watchdog.expiry
-        expires = alert.received_at + late if late else _expiry(alert, options)
-        return Entry(alert, "watchdog", received, expires, news=False)
+        return _watchdog(alert, received, catalogue, options)
     if alert.labels.get("severity") == "none":
         return Entry(alert, "severity-none", received, _expiry(alert, options), news=False)
     if before is None and alert.status == "resolved":
         return Entry(alert, "unknown-resolved", received, None, news=False)
-    if before is not None and before.result == "unknown-resolved":
+    if before is not None and before.result == "unknown-resolved" and alert.status == "resolved":
+        return replace(before, received=received, news=False)
+    if before is not None and _is_late(alert, before):
         return replace(before, received=received, news=False)
     symptom = alert_symptom(alert, catalogue, options)
-    news = before is None or before.alert.status != alert.status
-    return Entry(alert, "ticket", received, _expiry(alert, options), symptom, news)
+    news = before is None or before.result != "ticket" or before.alert.status != alert.status
+    return Entry(alert, "ticket", received, _expiry(alert, options), symptom, news, stored + news)
+
+
+def _is_late(alert: Alert, before: Entry) -> bool:
+    """A firing that a slower replica of the Alertmanager still sends of an episode which has just resolved: the replica
+    will never send that it is over, because the others have. An episode that expired comes back whenever it likes."""
+    return (
+        alert.status == "firing"
+        and before.alert.status == "resolved"
+        and before.expires_at is None
+        and alert.received_at - before.alert.received_at <= _LATE_MS
+    )
+
+
+def _watchdog(alert: Alert, received: int, catalogue: Catalogue, options: IncidentOptions) -> Entry:
+    """It opens nothing while it comes, and ends what its absence has opened. An Alertmanager that says it is resolved
+    says that it stopped coming."""
+    if alert.status == "resolved":
+        missing = missing_watchdog(alert, catalogue, alert.received_at)
+        return Entry(alert, "watchdog", received, None, missing, news=True)
+    late = options.watchdog.expiry
+    expires = alert.received_at + late if late else _expiry(alert, options)
+    back = replace(missing_watchdog(alert, catalogue, alert.received_at), active=False)
+    return Entry(alert, "watchdog", received, expires, back, news=True)
 
 
 def _expiry(alert: Alert, options: IncidentOptions) -> int | None:

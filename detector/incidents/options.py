@@ -33,6 +33,21 @@ SHIPPED_MODES = (
 )
 
 
+class Corroboration(Options):
+    """How many symptoms of a family it takes to open an incident: the first rule that fits decides; else one does."""
+
+    family: str = "*"
+    """As in ``modes``."""
+    service: str | None = None
+    count: int = Field(ge=1, le=1000)
+    """So many different ones (or so many returns of one) of the service ..."""
+    within: Duration = Field(ms("10m"), ge=1000)
+    """... that began within this time."""
+
+    def fits(self, family: str, service: str) -> bool:
+        return ModeRule(family=self.family, service=self.service, mode="page").fits(family, service)
+
+
 class WatchdogOptions(Options):
     """An alert that always fires, to prove that alerts arrive; it opens nothing, but its absence does."""
 
@@ -64,8 +79,15 @@ class IncidentOptions(Options):
     modes: tuple[ModeRule, ...] = ()
     """Per symptom family and service, before the shipped ones (rules, alerts and forecasts page; anomalies ticket)."""
 
+    corroboration: tuple[Corroboration, ...] = ()
+    """Families that open an incident only when it happened several times."""
+
+    def corroborated(self, family: str, service: str) -> Corroboration | None:
+        """What a symptom of this family needs beside itself to open an incident; None: nothing."""
+        return next((rule for rule in self.corroboration if rule.fits(family, service)), None)
+
     def mode(self, family: str, service: str) -> Mode:
         return next(rule.mode for rule in (*self.modes, *SHIPPED_MODES) if rule.fits(family, service))
 
 
-__all__ = ["IncidentOptions", "Matcher", "Mode", "ModeRule", "WatchdogOptions"]
+__all__ = ["Corroboration", "IncidentOptions", "Matcher", "Mode", "ModeRule", "WatchdogOptions"]

@@ -6,68 +6,25 @@ restricted ticket does not exist for who may not see it.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from sqlalchemy import Select, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from detector.nouns import SYSTEM, Alert, Change, Opened, Symptom, SymptomJoined, Ticket, TimelineEntry, Viewer
+from detector.nouns import SYSTEM, Ticket, TimelineEntry, Viewer
 from detector.tickets import schema
-from detector.tickets.codec import (
-    alert_doc,
-    alert_of,
-    change_data,
-    change_name,
-    symptom_doc,
-    symptom_of,
-    ticket_doc,
-    ticket_of,
-)
-from detector.tickets.database import StorageError, engine, migrate, storage_errors
-from detector.tickets.owed import Owed, Route, owed, pending_pages_end
+from detector.tickets.codec import alert_of, ticket_of
+from detector.tickets.commit import MOST, PREFIX, Committed, Conflict, Draft, Episode, number, stored_symptoms, write
+from detector.tickets.database import FileWriter, StorageError, engine, migrate, storage_errors
+from detector.tickets.owed import Route
 
-PREFIX = "INC-"
-MOST = 500
-
-
-class Conflict(Exception):
-    """Somebody else changed the ticket meanwhile: decide again on what it is now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A ticket as it should become, and the changes that make it so. ``before`` is None for a new one."""
-
-    before: Ticket | None
-    after: Ticket
-    changes: tuple[Change, ...]
-    due_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """The ledger's word on one alert: how often it came, what became of it, until when it counts."""
-
-    alert: Alert
-    result: str
-    ticket_key: str | None
-    received: int
-    expires_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Committed:
-    """What one transaction did to one ticket. ``channels`` have a message waiting."""
-
-    ticket: Ticket
-    changes: tuple[Change, ...]
-    channels: tuple[str, ...] = ()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +52,8 @@ class Desk:
     def __init__(self, made: AsyncEngine, routes: Sequence[Route] = ()) -> None:
         self.engine = made
         self.routes = tuple(routes)
+        self._turn = asyncio.Lock()
+        self.writer = FileWriter.beside(made)
 
     @classmethod
     async def open(cls, url: str, routes: Sequence[Route] = ()) -> Desk:
@@ -104,120 +63,25 @@ class Desk:
         return desk
 
     async def close(self) -> None:
+        if self.writer is not None:
+            await self.writer.close()
         await self.engine.dispose()
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
     async def commit(self, drafts: Sequence[Draft], ledger: Sequence[Episode] = ()) -> list[Committed]:
         """All of it or nothing; raises Conflict or StorageError, and nothing was done then."""
-        with storage_errors():
-            async with self.engine.begin() as connection:
-                names: dict[str, str] = {}
-                done = [await self._write(connection, draft, names) for draft in drafts]
-                await self._write_ledger(connection, ledger, names)
-        return done
+        return await self.transact(lambda connection: write(connection, drafts, ledger, self.routes))
 
-    async def _write(self, connection: AsyncConnection, draft: Draft, names: dict[str, str]) -> Committed:
-        ticket = replace(draft.after, version=draft.after.version + 1)
-        if draft.before is None:
-            opened = next(change for change in draft.changes if isinstance(change, Opened))
-            row = _row(ticket, draft.due_at) | {"idempotency_key": opened.idempotency_key or None}
-            inserted = (await connection.execute(insert(schema.tickets).values(**row))).inserted_primary_key
-            assert inserted is not None
-            id = int(inserted[0])
-            names[ticket.key] = f"{PREFIX}{id}"
-        else:
-            id = number(ticket.key)
-        key = names.get(ticket.key, ticket.key)
-        changes = tuple(_renamed(change, names) for change in draft.changes)
-        ticket = _renamed_ticket(replace(ticket, key=key), names)
-        await self._update(connection, id, ticket, draft)
-        await self._write_symptoms(connection, id, ticket, changes)
-        await connection.execute(
-            insert(schema.timeline),
-            [
-                {"ticket_id": id, "at": c.at, "who": c.who, "what": change_name(c), "data": json.dumps(change_data(c))}
-                for c in changes
-            ],
-        )
-        channels = await self._owe(connection, id, draft.before, ticket, changes)
-        return Committed(ticket, changes, channels)
-
-    async def _update(self, connection: AsyncConnection, id: int, ticket: Ticket, draft: Draft) -> None:
-        statement = update(schema.tickets).where(schema.tickets.c.id == id)
-        if draft.before is not None:
-            statement = statement.where(schema.tickets.c.version == draft.before.version)
-        done = await connection.execute(statement.values(**_row(ticket, draft.due_at)))
-        if done.rowcount != 1:
-            raise Conflict(f"{ticket.key} was changed by somebody else")
-
-    async def _write_symptoms(
-        self, connection: AsyncConnection, id: int, ticket: Ticket, changes: Sequence[Change]
-    ) -> None:
-        """Only those that changed; what decisions carry has no evidence, so what is stored keeps the one it has."""
-        joined = {c.symptom.id: c.symptom for c in changes if isinstance(c, SymptomJoined)}
-        if not joined:
-            return
-        place = {symptom.id: position for position, symptom in enumerate(ticket.symptoms)}
-        stored = await self._symptoms(connection, [id], list(joined))
-        known = {symptom.id: symptom for symptom in stored.get(id, ())}
-        rows = []
-        for symptom in joined.values():
-            if symptom.evidence is None and symptom.id in known:
-                symptom = replace(symptom, evidence=known[symptom.id].evidence)
-            rows.append({
-                "ticket_id": id, "symptom_id": symptom.id, "position": place[symptom.id], "active": symptom.active,
-                "doc": symptom_doc(symptom),
-            })  # fmt: skip
-        await connection.execute(_upsert(connection, schema.symptoms, ("ticket_id", "symptom_id")), rows)
-
-    async def _owe(
-        self, connection: AsyncConnection, id: int, before: Ticket | None, ticket: Ticket, changes: Sequence[Change]
-    ) -> tuple[str, ...]:
-        outbox = schema.outbox
-        if pending_pages_end(changes):
-            await connection.execute(
-                update(outbox)
-                .where(outbox.c.ticket_id == id, outbox.c.state == "pending", outbox.c.urgency == "page")
-                .values(state="cancelled", settled_at=changes[-1].at)
-            )
-        messages = owed(before, ticket, changes)
-        if not messages or not self.routes:
-            return ()
-        told: set[str] = set()
-        if any(message.told_only for message in messages):
-            rows = await connection.execute(
-                select(outbox.c.channel).distinct()
-                .where(outbox.c.ticket_id == id, outbox.c.state.in_(("pending", "claimed", "sent")))
-            )  # fmt: skip
-            told = {row.channel for row in rows}
-        rows_owed = []
-        for message in messages:
-            for route in self.routes:
-                if _is_owed(route, message, ticket, told):
-                    told.add(route.channel)
-                    rows_owed.append(_outbox_row(id, ticket, route, message, changes[-1].at))
-        if rows_owed:
-            # A name is owed once: the second commit of one fact owes nothing.
-            await connection.execute(_insert_new(connection, outbox, ("idempotency_key",)), rows_owed)
-        return tuple(dict.fromkeys(row["channel"] for row in rows_owed))
-
-    async def _write_ledger(
-        self, connection: AsyncConnection, ledger: Sequence[Episode], names: dict[str, str]
-    ) -> None:
-        if not ledger:
-            return
-        rows = [
-            {
-                "fingerprint": e.alert.fingerprint, "starts_at": e.alert.starts_at, "status": e.alert.status,
-                "result": e.result, "ticket_key": names.get(e.ticket_key or "", e.ticket_key), "received": e.received,
-                "first_at": e.alert.received_at, "last_at": e.alert.received_at, "expires_at": e.expires_at,
-                "doc": alert_doc(e.alert),
-            }
-            for e in ledger
-        ]  # fmt: skip
-        statement = _upsert(connection, schema.alerts, ("fingerprint", "starts_at"), keep=("first_at",))
-        await connection.execute(statement, rows)
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns, once its transaction is durable. Writers of this process take turns here: SQLite would
+        let them poll for its lock."""
+        async with self._turn:
+            with storage_errors():
+                if self.writer is not None:
+                    return await self.writer.run(work)
+                async with self.engine.begin() as connection:
+                    return await connection.run_sync(work)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -268,6 +132,12 @@ class Desk:
         )
         return await self._tickets(statement.order_by(t.c.id))
 
+    async def ended(self, before: int, most: int) -> list[Ticket]:
+        """The tickets that ended before ``before`` (ms) last, oldest first."""
+        t = schema.tickets
+        statement = select(t.c.id, t.c.version, t.c.doc).where(t.c.state != "merged", t.c.ended_at < before)
+        return (await self._tickets(statement.order_by(t.c.id.desc()).limit(most)))[::-1]
+
     async def due(self, now: int) -> tuple[list[str], int | None]:
         """Keys of the tickets that are due at ``now``, and when (ms) the next one is."""
         t = schema.tickets
@@ -285,7 +155,7 @@ class Desk:
         with storage_errors():
             async with self.engine.connect() as connection:
                 rows = (await connection.execute(statement)).all()
-        return [Episode(alert_of(r.doc), r.result, r.ticket_key, r.received, r.expires_at) for r in rows]
+        return [Episode(alert_of(r.doc), r.result, r.ticket_key, r.received, r.expires_at, r.stored) for r in rows]
 
     async def known_report(self, idempotency_key: str) -> Ticket | None:
         """The ticket that a report with this key has opened."""
@@ -295,90 +165,20 @@ class Desk:
 
     async def writable(self) -> None:
         """Raises StorageError where the database cannot be written."""
-        with storage_errors():
-            async with self.engine.begin() as connection:
-                await connection.execute(update(schema.tickets).where(schema.tickets.c.id == -1).values(version=0))
+        nothing = update(schema.tickets).where(schema.tickets.c.id == -1).values(version=0)
+        await self.transact(lambda connection: connection.execute(nothing))
 
     async def _tickets(self, statement: Select[Any]) -> list[Ticket]:
         with storage_errors():
             async with self.engine.connect() as connection:
                 rows = (await connection.execute(statement)).all()
-                symptoms = await self._symptoms(connection, [row.id for row in rows])
+                ids = [row.id for row in rows]
+                symptoms = await connection.run_sync(lambda own: stored_symptoms(own, ids))
         return [ticket_of(row.doc, row.version, tuple(symptoms.get(row.id, ()))) for row in rows]
-
-    async def _symptoms(
-        self, connection: AsyncConnection, ids: Sequence[int], only: Sequence[str] | None = None
-    ) -> dict[int, list[Symptom]]:
-        s = schema.symptoms
-        found: dict[int, list[Symptom]] = {}
-        for start in range(0, len(ids), MOST):
-            statement = select(s.c.ticket_id, s.c.doc).where(s.c.ticket_id.in_(ids[start : start + MOST]))
-            if only is not None:
-                statement = statement.where(s.c.symptom_id.in_(only))
-            for row in await connection.execute(statement.order_by(s.c.ticket_id, s.c.position)):
-                found.setdefault(row.ticket_id, []).append(symptom_of(row.doc))
-        return found
-
-
-def number(key: str) -> int:
-    """``INC-42`` to 42; ValueError for anything else."""
-    digits = key.removeprefix(PREFIX)
-    if digits == key or not (digits.isascii() and digits.isdigit()) or len(digits) > 15:
-        raise ValueError(f"{key!r} is no key such as {PREFIX}42")
-    return int(digits)
-
-
-def _row(ticket: Ticket, due_at: int | None) -> dict[str, Any]:
-    ended = ticket.closed_at if ticket.closed_at is not None else ticket.resolved_at
-    return {
-        "version": ticket.version, "kind": ticket.kind, "state": ticket.state, "phase": ticket.phase,
-        "service": ticket.service, "mode": ticket.mode, "priority": ticket.priority, "tier": ticket.tier,
-        "restricted": ticket.restricted, "opened_at": ticket.opened_at, "ended_at": ended, "due_at": due_at,
-        "doc": ticket_doc(ticket),
-    }  # fmt: skip
-
-
-def _renamed(change: Change, names: dict[str, str]) -> Change:
-    """The change with placeholders replaced by the numbers that the desk gave."""
-    renamed = replace(change, key=names.get(change.key, change.key))
-    into = getattr(renamed, "into", None)
-    return replace(renamed, into=names[into]) if into in names else renamed  # type: ignore[call-arg]
-
-
-def _renamed_ticket(ticket: Ticket, names: dict[str, str]) -> Ticket:
-    into = ticket.merged_into
-    return replace(ticket, merged_into=names[into]) if into in names else ticket
-
-
-def _is_owed(route: Route, message: Owed, ticket: Ticket, told: set[str]) -> bool:
-    if message.told_only:
-        return route.channel in told and (message.event != "resolved" or route.send_resolved)
-    return route.takes(ticket, message.urgency)
-
-
-def _outbox_row(id: int, ticket: Ticket, route: Route, message: Owed, now: int) -> dict[str, Any]:
-    thread = f"detector/{ticket.key}/{route.channel}"
-    return {
-        "ticket_id": id, "channel": route.channel, "event": message.event, "urgency": message.urgency,
-        "reason": message.reason, "dedup_key": thread, "idempotency_key": f"{thread}/{message.slug}",
-        "state": "pending", "created_at": now, "not_before": now, "claimed_until": None, "attempts": 0, "receipt": "",
-        "settled_at": None,
-    }  # fmt: skip
 
 
 def _visible(statement: Select[Any], viewer: Viewer) -> Select[Any]:
     return statement if viewer.restricted else statement.where(schema.tickets.c.restricted.is_(False))
-
-
-def _upsert(connection: AsyncConnection, table: Any, keys: Sequence[str], keep: Sequence[str] = ()) -> Any:
-    made: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-    fresh = {c.name: made.excluded[c.name] for c in table.columns if c.name not in (*keys, *keep)}
-    return made.on_conflict_do_update(index_elements=list(keys), set_=fresh)
-
-
-def _insert_new(connection: AsyncConnection, table: Any, keys: Sequence[str]) -> Any:
-    made: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-    return made.on_conflict_do_nothing(index_elements=list(keys))
 
 
 def _to_cursor(id: int) -> str:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from detector.nouns import (
+    Absorbed,
     Acknowledged,
+    Affected,
     Assigned,
     Change,
     ClockBreached,
@@ -21,6 +23,7 @@ from detector.nouns import (
     Escalated,
     ForecastChanged,
     Merged,
+    Mode,
     Noted,
     Opened,
     PhaseChanged,
@@ -32,6 +35,7 @@ from detector.nouns import (
     State,
     Symptom,
     SymptomJoined,
+    SymptomRefreshed,
     Ticket,
     Tier,
     Triaged,
@@ -40,6 +44,8 @@ from detector.nouns import (
 
 ENDED: frozenset[State] = frozenset({"resolved", "closed", "merged"})
 TIERS: tuple[Tier, ...] = get_args(Tier)
+MODES: tuple[Mode, ...] = get_args(Mode)
+"""From the quietest to the loudest."""
 LONGEST_TEXT = 10_000
 
 
@@ -55,6 +61,10 @@ def fold(ticket: Ticket | None, change: Change) -> Ticket:
     match change:
         case SymptomJoined():
             return _joined(ticket, change)
+        case SymptomRefreshed(symptom=symptom):
+            return replace(ticket, symptoms=_with_symptom(ticket.symptoms, symptom))
+        case Absorbed():
+            return _absorbed(ticket, change)
         case PhaseChanged(at=at, phase=phase):
             disrupted = ticket.disrupted_at
             if phase == "disrupting" and disrupted is None:
@@ -68,8 +78,8 @@ def fold(ticket: Ticket | None, change: Change) -> Ticket:
                 impact_users=change.impact_users, impact_business=change.impact_business, urgency=change.urgency,
                 state="triaged" if ticket.state == "logged" else ticket.state,
             )  # fmt: skip
-        case Routed(tier=tier, team=team):
-            return replace(ticket, tier=tier, team=team)
+        case Routed(tier=tier, team=team, runbook=runbook):
+            return replace(ticket, tier=tier, team=team, runbook=runbook or ticket.runbook)
         case ClockStarted(clock=name, due_at=due):
             return _with_clock(ticket, ClockState(name, due, "running"))
         case ClockMet(clock=name):
@@ -117,20 +127,41 @@ def _opened(change: Opened) -> Ticket:
 
 def _joined(ticket: Ticket, change: SymptomJoined) -> Ticket:
     symptom = change.symptom
-    symptoms: tuple[Symptom, ...]
-    at = next((i for i, known in enumerate(ticket.symptoms) if known.id == symptom.id), None)
-    if at is None:
-        symptoms = (*ticket.symptoms, symptom)
-    else:
-        symptoms = (*ticket.symptoms[:at], symptom, *ticket.symptoms[at + 1 :])
-    quiet = not any(s.active for s in symptoms)
+    symptoms = _with_symptom(ticket.symptoms, symptom)
     first = ticket.first_symptom_at
     return replace(
         ticket, symptoms=symptoms, mode=change.mode or ticket.mode,
         affected=change.affected if change.affected is not None else ticket.affected,
         first_symptom_at=symptom.first_at if first is None else min(first, symptom.first_at),
-        quiet_since=(ticket.quiet_since or change.at) if quiet else None,
+        quiet_since=(ticket.quiet_since or change.at) if _is_quiet(symptoms) else None,
     )  # fmt: skip
+
+
+def _absorbed(ticket: Ticket, change: Absorbed) -> Ticket:
+    known = {symptom.id for symptom in ticket.symptoms}
+    symptoms = (*ticket.symptoms, *(symptom for symptom in change.symptoms if symptom.id not in known))
+    firsts = [s.first_at for s in symptoms]
+    return replace(
+        ticket, symptoms=symptoms, mode=change.mode or ticket.mode,
+        affected=change.affected if change.affected is not None else ticket.affected,
+        first_symptom_at=min(firsts, default=None),
+        quiet_since=(ticket.quiet_since or change.at) if symptoms and _is_quiet(symptoms) else None,
+    )  # fmt: skip
+
+
+def _with_symptom(symptoms: tuple[Symptom, ...], symptom: Symptom) -> tuple[Symptom, ...]:
+    """In the place of the one that it is news of, else at the end."""
+    # The newest are the ones that have news: looked for from the end, a storm that appends stays cheap.
+    for at in range(len(symptoms) - 1, -1, -1):
+        if symptoms[at].id == symptom.id:
+            return (*symptoms[:at], symptom, *symptoms[at + 1 :])
+    return (*symptoms, symptom)
+
+
+def _is_quiet(symptoms: tuple[Symptom, ...]) -> bool:
+    """Whether nothing holds the incident open. A single series' anomaly is context, not a reason: its model learns
+    nothing while the incident is open, so that after a lasting shift it would wait for itself for ever."""
+    return not any(symptom.active and symptom.detector != "anomaly" for symptom in symptoms)
 
 
 def _with_clock(ticket: Ticket, clock: ClockState) -> Ticket:
@@ -218,8 +249,23 @@ def merge(ticket: Ticket, who: str, now: int, into: Ticket) -> list[Change]:
         raise NotAllowed(f"{into.key} is {into.state}: merge into an open ticket")
     if ticket.restricted != into.restricted:
         raise NotAllowed("a restricted ticket is merged with a restricted one only")
-    joined = [SymptomJoined(into.key, now, who, symptom=symptom, mode=ticket.mode) for symptom in ticket.symptoms]
-    return [Merged(ticket.key, now, who, into=into.key), *joined]
+    higher = ticket.mode if MODES.index(ticket.mode) > MODES.index(into.mode) else None
+    absorbed = Absorbed(
+        into.key, now, who, source=ticket.key, symptoms=ticket.symptoms, mode=higher,
+        affected=together(into.affected, ticket.affected),
+    )  # fmt: skip
+    return [Merged(ticket.key, now, who, into=into.key), absorbed]
+
+
+def together(one: Sequence[Affected], other: Sequence[Affected]) -> tuple[Affected, ...]:
+    """What either affects; an origin of one stays an origin."""
+    items: dict[str, dict[str, None]] = {}
+    how: dict[str, Literal["origin", "impacted"]] = {}
+    for affected in (*one, *other):
+        items.setdefault(affected.service, {}).update(dict.fromkeys(affected.items))
+        if how.get(affected.service) != "origin":
+            how[affected.service] = affected.how
+    return tuple(Affected(service, tuple(names), how[service]) for service, names in items.items())
 
 
 Action = Callable[..., list[Change]]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import and_, exists, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
 
 from detector.nouns import SYSTEM, Dead, Notification, Outcome, Retry, Sent
 from detector.tickets import schema
+from detector.tickets.commit import PREFIX
 from detector.tickets.database import storage_errors
-from detector.tickets.desk import PREFIX, Desk
+from detector.tickets.desk import Desk
 
 _OPEN = ("pending", "claimed")
 
@@ -31,19 +31,22 @@ class Outbox:
         statement = (
             select(o).where(o.c.channel == channel, _due(now), ~blocked).order_by(o.c.not_before, o.c.id).limit(1)
         )
-        with storage_errors():
-            async with self._desk.engine.begin() as connection:
-                row = (await connection.execute(statement)).first()
-                if row is None:
-                    return None
-                claimed = await connection.execute(
-                    update(o)
-                    .where(o.c.id == row.id, o.c.state == row.state, o.c.attempts == row.attempts)
-                    .values(state="claimed", claimed_until=now + lease_ms, attempts=row.attempts + 1)
-                )
-                if claimed.rowcount != 1:
-                    return None
-                thread = await self._receipt(connection, row.dedup_key, row.id)
+
+        def take(connection: Connection) -> tuple[Any, str] | None:
+            row = connection.execute(statement).first()
+            if row is None:
+                return None
+            claimed = connection.execute(
+                update(o)
+                .where(o.c.id == row.id, o.c.state == row.state, o.c.attempts == row.attempts)
+                .values(state="claimed", claimed_until=now + lease_ms, attempts=row.attempts + 1)
+            )
+            return (row, _receipt(connection, row.dedup_key, row.id)) if claimed.rowcount == 1 else None
+
+        taken = await self._desk.transact(take)
+        if taken is None:
+            return None
+        row, thread = taken
         ticket = await self._desk.ticket(f"{PREFIX}{row.ticket_id}", SYSTEM)
         assert ticket is not None, "a message belongs to a ticket"
         return Notification(
@@ -63,14 +66,16 @@ class Outbox:
                 values = {"state": "pending", "not_before": at, "claimed_until": None}
             case Dead():
                 values = {"state": "dead", "settled_at": now, "claimed_until": None}
-        with storage_errors():
-            async with self._desk.engine.begin() as connection:
-                row = (await connection.execute(select(o).where(o.c.id == id))).one()
-                if isinstance(outcome, Retry) and row.urgency == "page" and await self._is_held(connection, row):
-                    values = {"state": "cancelled", "settled_at": now, "claimed_until": None}
-                await connection.execute(update(o).where(o.c.id == id).values(**values))
-                if not isinstance(outcome, Retry):
-                    await connection.execute(insert(schema.timeline).values(**_fact(row, outcome, now)))
+
+        def record(connection: Connection) -> None:
+            row = connection.execute(select(o).where(o.c.id == id)).one()
+            void = isinstance(outcome, Retry) and row.urgency == "page" and _is_held(connection, row)
+            left = {"state": "cancelled", "settled_at": now, "claimed_until": None} if void else values
+            connection.execute(update(o).where(o.c.id == id).values(**left))
+            if not isinstance(outcome, Retry):
+                connection.execute(insert(schema.timeline).values(**_fact(row, outcome, now)))
+
+        await self._desk.transact(record)
 
     async def next_due(self, channel: str) -> int | None:
         """When (ms) to look again: a message is due then, or somebody's lease ends."""
@@ -98,21 +103,23 @@ class Outbox:
                 count, oldest = (await connection.execute(statement)).one()
         return count, oldest
 
-    async def _receipt(self, connection: AsyncConnection, dedup_key: str, before: int) -> str:
-        o = schema.outbox
-        statement = (
-            select(o.c.receipt)
-            .where(o.c.dedup_key == dedup_key, o.c.id < before, o.c.state == "sent", o.c.receipt != "")
-            .order_by(o.c.id)
-            .limit(1)
-        )
-        return (await connection.execute(statement)).scalar() or ""
 
-    async def _is_held(self, connection: AsyncConnection, row: Any) -> bool:
-        """Whether the ticket was acknowledged or ended while its page was on the way: then it is not tried again."""
-        t = schema.tickets
-        state = (await connection.execute(select(t.c.state).where(t.c.id == row.ticket_id))).scalar()
-        return state in ("diagnosing", "resolved", "closed", "merged")
+def _receipt(connection: Connection, dedup_key: str, before: int) -> str:
+    o = schema.outbox
+    statement = (
+        select(o.c.receipt)
+        .where(o.c.dedup_key == dedup_key, o.c.id < before, o.c.state == "sent", o.c.receipt != "")
+        .order_by(o.c.id)
+        .limit(1)
+    )
+    return connection.execute(statement).scalar() or ""
+
+
+def _is_held(connection: Connection, row: Any) -> bool:
+    """Whether the ticket was acknowledged or ended while its page was on the way: then it is not tried again."""
+    t = schema.tickets
+    state = connection.execute(select(t.c.state).where(t.c.id == row.ticket_id)).scalar()
+    return state in ("diagnosing", "resolved", "closed", "merged")
 
 
 def _due(now: int) -> Any:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from detector.nouns import (
+    Absorbed,
     Acknowledged,
     Change,
+    Escalated,
     Merged,
     Opened,
     PhaseChanged,
@@ -60,9 +62,11 @@ class Owed:
 
 
 def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> list[Owed]:
-    """The messages that ``changes`` owe; none in shadow mode. The first reason to speak wins: one commit, one message
-    (and the end of it, where the same commit ends the ticket)."""
-    if after.mode == "shadow":
+    """The messages that ``changes`` owe; none in shadow mode, and none that would tell of a restricted ticket.
+
+    The first reason to speak wins: one commit, one message (and the end of it, where the same commit ends the ticket).
+    """
+    if after.mode == "shadow" or after.restricted:
         return []
     urgency: Urgency = "page" if after.mode == "page" and after.priority in PAGED else "notify"
     episode = f"{after.reopenings}"
@@ -99,7 +103,9 @@ def _news(
                 news.append(("worse", "users are hurt now", "disrupting"))
             case Triaged(priority=priority, previous=previous) if previous is not None and priority < previous:
                 news.append(("worse", f"{previous} is now {priority}", priority))
-            case SymptomJoined(new=True) if before is not None and _extent(after) > _extent(before):
+            case Escalated(tier=tier):
+                news.append(("worse", f"escalated to {tier}", f"escalated-{tier}"))
+            case SymptomJoined(new=True) | Absorbed() if before is not None and _extent(after) > _extent(before):
                 news.append(("worse", "more is affected", f"extent-{_extent(after)}"))
     return news
 

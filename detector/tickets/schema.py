@@ -103,11 +103,13 @@ alerts = Table(
     Column("result", String(32), nullable=False),
     Column("ticket_key", String(32)),
     Column("received", Integer, nullable=False),
+    Column("stored", Integer, nullable=False),
     Column("first_at", BigInteger, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("doc", Text, nullable=False),
     Index("ix_alerts_open", "status", "expires_at"),
+    Index("ix_alerts_ticket_key", "ticket_key"),
 )
 
 # A timeline is written once and never edited, whoever connects to the database.

@@ -9,7 +9,9 @@ from detector.tickets.options import DEFAULT_CATEGORIES, SHIPPED_ROUTING, Routin
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
-_LEVELS: tuple[Level, ...] = ("low", "medium", "high")
+_STAY = 1.25
+"""A forecast that wavers around a bound does not change the urgency to and fro: it falls only well beyond."""
+LEVELS: tuple[Level, ...] = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class ServiceFacts:
     users: Level = "medium"
     business: Level = "medium"
     team: str | None = None
+    runbook: str = ""
 
 
 def triage(ticket: Ticket, facts: ServiceFacts, options: TicketOptions, now: int) -> list[Change]:
@@ -54,9 +57,9 @@ def urgency(ticket: Ticket, now: int) -> tuple[Level, str]:
     if ticket.impact is None or ticket.phase == "recovering":
         return "medium", "no time to impact is known" if ticket.phase != "recovering" else "recovering"
     left = ticket.impact.likely - now
-    if left <= HOUR:
+    if left <= HOUR * (_STAY if ticket.urgency == "high" else 1):
         return "high", "disruption expected within the hour"
-    if left <= DAY:
+    if left <= DAY * (_STAY if ticket.urgency == "medium" else 1):
         return "medium", "disruption expected within a day"
     return "low", "disruption expected later than in a day"
 
@@ -70,7 +73,7 @@ def next_urgency(ticket: Ticket, now: int) -> int | None:
 
 def _triaged(ticket: Ticket, facts: ServiceFacts, options: TicketOptions, now: int) -> Triaged:
     level, why = urgency(ticket, now)
-    impact = max(facts.users, facts.business, key=_LEVELS.index)
+    impact = max(facts.users, facts.business, key=LEVELS.index)
     priority = options.matrix[impact][level]
     reason = f"{impact} impact, {level} urgency: {why}"
     if ticket.symptoms and all(s.severity == "info" for s in ticket.symptoms):
@@ -94,8 +97,17 @@ def _differs(ticket: Ticket, triaged: Triaged) -> bool:
 def _routed(ticket: Ticket, triaged: Triaged, facts: ServiceFacts, options: TicketOptions, now: int) -> Routed:
     for rule in (*options.routing, *SHIPPED_ROUTING):
         if _fits(rule, ticket, triaged, now):
-            return Routed(ticket.key, now, tier=rule.tier, team=rule.team or facts.team, reason=_why(rule, triaged))
+            return Routed(
+                ticket.key, now, tier=rule.tier, team=rule.team or facts.team, reason=_why(rule, triaged),
+                runbook=_runbook(ticket) or facts.runbook,
+            )  # fmt: skip
     raise AssertionError("the last shipped rule fits all")
+
+
+def _runbook(ticket: Ticket) -> str:
+    """What the rule or alert brings is closer to the trouble than what the catalogue says of the whole service."""
+    texts = (s.annotations.get(name, "") for s in ticket.symptoms for name in ("runbook_url", "runbook"))
+    return next((text for text in texts if text), "")
 
 
 def _fits(rule: RoutingRule, ticket: Ticket, triaged: Triaged, now: int) -> bool:

@@ -84,12 +84,14 @@ def upgrade() -> None:
         sa.Column("result", sa.String(32), nullable=False),
         sa.Column("ticket_key", sa.String(32)),
         sa.Column("received", sa.Integer, nullable=False),
+        sa.Column("stored", sa.Integer, nullable=False),
         sa.Column("first_at", sa.BigInteger, nullable=False),
         sa.Column("last_at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger),
         sa.Column("doc", sa.Text, nullable=False),
     )
     op.create_index("ix_alerts_open", "alerts", ["status", "expires_at"])
+    op.create_index("ix_alerts_ticket_key", "alerts", ["ticket_key"])
     for statement in APPEND_ONLY[op.get_bind().dialect.name]:
         op.execute(statement)
 
