@@ -272,16 +272,16 @@ class App:
         assert options is not None
         now = self.clock.now()
         start = max(now - BACKFILL_SPAN_MS, self.router.heart.newest)
-        stored = 0
-        session = scrape.session(options, self.loaded.path.parent)
+        stored, base, progress = 0, self.loaded.path.parent, _progress(self._stream)
         try:
-            async with asyncio.timeout(options.timeout / 1000):
-                async for chunk in history(session, options.url, options.match, start, now, _progress(self._stream)):
+            async with scrape.session(options, base) as session, asyncio.timeout(options.timeout / 1000):
+                headers = await scrape.authorization(options, base)
+                async for chunk in history(session, options.url, options.match, start, now, progress, headers=headers):
                     stored += await self.router.history(chunk)
-        except (BackfillError, TimeoutError) as error:
-            log.warning("history is incomplete: %s", error or f"not read within {options.timeout // 1000} s")
-        finally:
-            await session.close()
+        except TimeoutError:
+            log.warning("history is incomplete: not read within %d s", options.timeout // 1000)
+        except (BackfillError, JournalFull, OSError, ValueError) as error:
+            log.warning("history is incomplete: %s", error)
         log.info("history: %d samples read from %s", stored, options.url)
 
     # --- tasks --------------------------------------------------------------------------------------------------------

@@ -59,6 +59,8 @@ class Server:
         try:
             with urllib.request.urlopen(self.url + self.ready, timeout=2) as answer:
                 return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            return error.code == 401  # it is there, and asks who we are
         except (urllib.error.URLError, OSError):
             return False
 
