@@ -38,6 +38,8 @@ class Stage:
     clock: SystemClock
     contexts: Callable[..., Awaitable[BrowserContext]]
     complaints: list[str]
+    problems: list[str]
+    """What the daemon says of itself that does not work."""
 
     @property
     def now(self) -> int:
@@ -76,14 +78,15 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def stage(chromium: Browser) -> AsyncIterator[Stage]:
-    async with _served() as (url, pipeline, clock):
-        yield Stage(url, pipeline, clock, chromium.new_context, [])
+    problems: list[str] = []
+    async with _served(problems) as (url, pipeline, clock):
+        yield Stage(url, pipeline, clock, chromium.new_context, [], problems)
         for context in chromium.contexts:
             await context.close()
 
 
 @asynccontextmanager
-async def _served() -> AsyncIterator[tuple[str, Pipeline, SystemClock]]:
+async def _served(problems: list[str]) -> AsyncIterator[tuple[str, Pipeline, SystemClock]]:
     clock = SystemClock()
     async with rows() as pipeline:
         telemetry = pipeline._telemetry
@@ -93,7 +96,9 @@ async def _served() -> AsyncIterator[tuple[str, Pipeline, SystemClock]]:
             return (await renderer.svg(symptom_spec(symptom, clock.now(), theme, width=width, height=height))).encode()
 
         made = deps(pipeline, clock, telemetry, WebOptions(), WebConfig())
-        server = TestServer(create_app(replace(made, chart=chart)))
+        facts = made.status
+        made = replace(made, chart=chart, status=lambda: replace(facts(), problems=tuple(problems)))
+        server = TestServer(create_app(made))
         await server.start_server()
         try:
             yield str(server.make_url("")).rstrip("/"), pipeline, clock

@@ -187,3 +187,14 @@ async def test_touch_targets_are_large_enough_and_a_record_prints(stage: Stage) 
     await page.emulate_media(media="print")
     await expect(page.get_by_role("button", name="Acknowledge")).to_be_hidden()
     await stage.picture(page, "incident-print", whole=True)
+
+
+async def test_the_detectors_own_trouble_appears_and_goes_by_itself(stage: Stage) -> None:
+    page = await stage.page("/", **DESK)
+    stage.problems.append("The disk of the data directory is full: samples are refused until there is space")
+    trouble = page.get_by_role("region", name="What does not work")
+    await expect(trouble).to_contain_text("is full", timeout=15_000)
+    await stage.picture(page, "trouble")
+    stage.problems.clear()
+    await expect(trouble).to_have_count(0, timeout=15_000)
+    assert not stage.complaints
