@@ -20,6 +20,8 @@ import aiohttp
 
 from detector.clock import Clock
 from detector.ingest import discovery
+from detector.ingest.decode.exposition_text import BadText
+from detector.ingest.decode.labelling import metric_of
 from detector.ingest.discovery import BadFile, Target
 from detector.ingest.options import GlobalOptions, HttpClientOptions, ScrapeConfig
 from detector.ingest.relabel import Relabeller
@@ -282,9 +284,23 @@ def _relabelling(config: ScrapeConfig, target: Target) -> Callable[[LabelSet], L
         kept = relabel(labels) if relabel else labels
         if kept is None or not kept.get("__name__"):
             return None
-        return tuple(sorted((name, value) for name, value in kept.items() if value))
+        stored = tuple(sorted((name, value) for name, value in kept.items() if value))
+        _within_limits(stored, config)
+        return stored
 
     return relabelled
+
+
+def _within_limits(labels: LabelSet, config: ScrapeConfig) -> None:
+    """A series beyond the job's label limits fails the whole scrape, as in Prometheus; raises BadText."""
+    metric = metric_of(labels)[:80]
+    if 0 < config.label_limit < len(labels):
+        raise BadText(f"{metric} has {len(labels)} labels; label_limit is {config.label_limit}")
+    for name, value in labels:
+        if 0 < config.label_name_length_limit < len(name.encode()):
+            raise BadText(f"{metric}: label {name[:80]!r} is longer than label_name_length_limit")
+        if 0 < config.label_value_length_limit < len(value.encode()):
+            raise BadText(f"{metric}: the value of label {name[:80]!r} is longer than label_value_length_limit")
 
 
 def _offset(target: Target) -> int:

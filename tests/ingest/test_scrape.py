@@ -17,9 +17,12 @@ from pytest_aiohttp.plugin import AiohttpServer
 
 from detector.clock import ManualClock
 from detector.ingest import scrape
+from detector.ingest.decode.exposition import ExpositionDecoder
 from detector.ingest.discovery import BadFile, Target, paths, read_file, targets
 from detector.ingest.options import FileSdConfig, GlobalOptions, ScrapeConfig
 from detector.ingest.scrape import Scraper, ScrapeResult
+from detector.series.labels import Index
+from detector.series.limits import Limits
 
 NOW = 1_800_000_000_000
 DEFAULTS = GlobalOptions(scrape_interval="15s", scrape_timeout="10s")
@@ -350,3 +353,29 @@ def test_labels_of_target_and_exposition_come_together(
     (target,) = targets(job, DEFAULTS, {})
     got = scrape._relabelling(job, target)(tuple(sorted(exposed.items())))
     assert got == (None if stored is None else tuple(sorted(stored.items())))
+
+
+@pytest.mark.parametrize(
+    ("limit", "word"),
+    [
+        ({"label_limit": 3}, "m has 4 labels; label_limit is 3"), ({"label_name_length_limit": 8}, "label 'long_name'"),
+        ({"label_value_length_limit": 9}, "the value of label 'a'"),
+        ({"sample_limit": 1}, "2 samples; sample_limit is 1"),
+        ({"label_limit": 4, "label_name_length_limit": 9, "label_value_length_limit": 10, "sample_limit": 2}, ""),
+    ],
+)  # fmt: skip
+async def test_a_target_beyond_its_limits_is_down(bench: Bench, serve: Serve, limit: dict[str, int], word: str) -> None:
+    async def two(_: web.Request) -> web.Response:
+        return web.Response(body='m{a="äöüäö"} 1\nm{long_name="x"} 1\n'.encode())
+
+    address = await serve(two)
+    named = [{"target_label": "instance", "replacement": "i"}]
+    await bench.apply(config(static_configs=[{"targets": [address]}], relabel_configs=named, **limit))
+    (result,) = await bench.tick()
+    index = Index()
+    decoded = ExpositionDecoder().scrape(result, index, Limits())
+    names = [index.labels_of(int(i))["__name__"] for i in decoded.batch.series]
+    values = dict(zip(names, decoded.batch.value.tolist(), strict=True))
+    assert values["up"] == float(not word)
+    assert ("m" in values) is not bool(word)
+    assert word in " ".join(decoded.first)
