@@ -41,11 +41,10 @@ def fresh(count: int) -> Legs:
 
 
 @compiled
-def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64], at: Times, share: Values
-) -> None:  # fmt: skip
+def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64], at: Times, share: Values) -> None:
     """Feed new samples: those of resource ``which[i]`` are ``share[first[i]:first[i + 1]]``, ascending in time.
 
-    Samples at or before the resource's last one are skipped.
+    Samples at or before the resource's last one are skipped, and NaN.
     """
     for i in range(len(which)):
         s = legs[which[i]]
@@ -53,48 +52,59 @@ def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64
             f, t = share[j], np.float64(at[j])
             if np.isnan(f) or (s[SEEN] > 0 and t <= s[LAST_AT]):
                 continue
-            if s[SEEN] > 0:
-                # The usual distance of samples: gaps hardly count.
-                gap = t - s[LAST_AT]
-                s[INTERVAL] = gap if s[SEEN] == 1 else s[INTERVAL] + 0.1 * (min(gap, 3.0 * s[INTERVAL]) - s[INTERVAL])
-                change = abs(f - s[LAST])
-                if change > 0.0:
-                    s[GRAIN] = change if s[GRAIN] == 0.0 else min(change, 1.001 * s[GRAIN])
-                s[JITTER] += 0.05 * (min(change, 3.0 * s[JITTER] + 0.1 * NOISE) - s[JITTER])
-            s[LAST_AT] = t
-            s[LAST] = f
-            s[SEEN] += 1
-            s[LOWEST] = min(s[LOWEST], f)
-            s[SLOW] += max(1.0 / s[SEEN], 1.0 / SLOWNESS) * (f - s[SLOW])
-            noise = max(NOISE, SHAKES * s[JITTER], min(GRAINS * s[GRAIN], COARSEST))
-            if s[SEEN] == 1:
-                s[SLOW] = s[LOWEST] = f
+            if s[SEEN] == 0:
                 s[BASE], s[BASE_AT], s[BASE_SEEN], s[TOP], s[TOP_AT], s[RISING] = f, t, 1, f, t, 1
+                s[LAST_AT], s[LAST], s[SEEN], s[SLOW], s[LOWEST] = t, f, 1, f, f
                 continue
+            _measure(s, f, t)
+            noise = max(NOISE, SHAKES * s[JITTER], min(GRAINS * s[GRAIN], COARSEST))
             if s[RISING] > 0:
-                if f > s[TOP]:
-                    s[TOP], s[TOP_AT] = f, t
-                height = s[TOP] - s[BASE]
-                if f < s[BASE] or f - s[BASE] <= max(noise, FOOT * height):
-                    # Still at the foot: the leg begins when it leaves.
-                    s[BASE] = min(s[BASE], f)
-                    s[BASE_AT], s[BASE_SEEN], s[LAG] = t, s[SEEN], s[BASE] - s[SLOW]
-                if s[TOP] - f > max(BACK * height, noise):
-                    if s[TOP] < EXHAUSTED:
-                        kept = s[RECOVERED] * np.exp(-(t - s[RECOVERED_AT]) / FORGETS)
-                        s[RECOVERED] = max(s[TOP], kept)
-                        s[RECOVERED_AT] = t
-                    # Now falling: BASE follows the lowest point.
-                    s[RISING] = 0
-                    s[BASE], s[BASE_AT], s[BASE_SEEN], s[LAG] = f, t, s[SEEN], f - s[SLOW]
+                _rise(s, f, t, noise)
             else:
-                fallen = s[TOP] - s[BASE]
-                if f <= s[BASE] + max(noise, FOOT * fallen):
-                    s[BASE] = min(s[BASE], f)
-                    s[BASE_AT], s[BASE_SEEN], s[LAG] = t, s[SEEN], s[BASE] - s[SLOW]
-                else:
-                    s[RISING] = 1
-                    s[TOP], s[TOP_AT] = f, t
+                _fall(s, f, t, noise)
+
+
+@compiled
+def _measure(s: Values, f: float, t: float) -> None:
+    """What is usual of this resource's samples."""
+    gap, change = t - s[LAST_AT], abs(f - s[LAST])
+    # Gaps hardly count.
+    s[INTERVAL] = gap if s[SEEN] == 1 else s[INTERVAL] + 0.1 * (min(gap, 3.0 * s[INTERVAL]) - s[INTERVAL])
+    if change > 0.0:
+        s[GRAIN] = change if s[GRAIN] == 0.0 else min(change, 1.001 * s[GRAIN])
+    s[JITTER] += 0.05 * (min(change, 3.0 * s[JITTER] + 0.1 * NOISE) - s[JITTER])
+    s[LAST_AT], s[LAST] = t, f
+    s[SEEN] += 1
+    s[LOWEST] = min(s[LOWEST], f)
+    s[SLOW] += max(1.0 / s[SEEN], 1.0 / SLOWNESS) * (f - s[SLOW])
+
+
+@compiled
+def _rise(s: Values, f: float, t: float, noise: float) -> None:
+    if f > s[TOP]:
+        s[TOP], s[TOP_AT] = f, t
+    height = s[TOP] - s[BASE]
+    if f <= s[BASE] + max(noise, FOOT * height):
+        # Still at the foot: the leg begins when it leaves.
+        s[BASE] = min(s[BASE], f)
+        s[BASE_AT], s[BASE_SEEN], s[LAG] = t, s[SEEN], s[BASE] - s[SLOW]
+    if s[TOP] - f > max(BACK * height, noise):
+        if s[TOP] < EXHAUSTED:
+            kept = s[RECOVERED] * np.exp(-(t - s[RECOVERED_AT]) / FORGETS)
+            s[RECOVERED], s[RECOVERED_AT] = max(s[TOP], kept), t
+        # Now falling: the base follows the lowest point.
+        s[RISING] = 0
+        s[BASE], s[BASE_AT], s[BASE_SEEN], s[LAG] = f, t, s[SEEN], f - s[SLOW]
+
+
+@compiled
+def _fall(s: Values, f: float, t: float, noise: float) -> None:
+    if f <= s[BASE] + max(noise, FOOT * (s[TOP] - s[BASE])):
+        s[BASE] = min(s[BASE], f)
+        s[BASE_AT], s[BASE_SEEN], s[LAG] = t, s[SEEN], s[BASE] - s[SLOW]
+    else:
+        s[RISING] = 1
+        s[TOP], s[TOP_AT] = f, t
 
 
 def news(legs: Legs, at: int) -> Values:
