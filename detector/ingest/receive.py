@@ -6,6 +6,7 @@ A body is read with a limit while it streams and inflated with a limit too. An a
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Protocol
@@ -21,6 +22,8 @@ from detector.nouns import Alert, Report, Reporter
 JSON_BYTES = 16 * 1024 * 1024
 REPORT_BYTES = 256 * 1024
 RETRY_AFTER_S = 2
+PATIENCE_S = 30
+"""How long a body may take to arrive; as long as a Prometheus waits for its answer."""
 RESOLVE_TIMEOUT_MS = 5 * 60_000
 LONGEST = {"title": 200, "description": 20_000, "service": 200, "name": 200, "contact": 320, "language": 35}
 
@@ -262,11 +265,15 @@ async def read(request: web.Request, limit: int) -> bytes:
         raise TooLarge(f"the body has {declared} bytes; at most {limit} are read")
     parts, size = [], 0
     try:
-        async for chunk in request.content.iter_chunked(1 << 16):
-            size += len(chunk)
-            if size > limit:
-                raise TooLarge(f"the body has more than {limit} bytes")
-            parts.append(chunk)
+        async with asyncio.timeout(PATIENCE_S):
+            async for chunk in request.content.iter_chunked(1 << 16):
+                size += len(chunk)
+                if size > limit:
+                    raise TooLarge(f"the body has more than {limit} bytes")
+                parts.append(chunk)
+    except TimeoutError:
+        # Not 408: Alertmanager takes every 4xx as final, and a slow network is no reason to lose an alert.
+        raise Unavailable(f"the body did not arrive within {PATIENCE_S} s") from None
     except web.RequestPayloadError:
         encoding = request.headers.get("Content-Encoding", "identity")
         raise BadEncoding(f"the body is not the {encoding[:40]!r} that Content-Encoding says, or was cut off") from None
@@ -292,6 +299,8 @@ def damaged(error: BadEncoding, request: web.Request) -> web.Response:
 
 def unavailable(error: Unavailable, request: web.Request) -> web.Response:
     answer = problem(503, str(error), request)
+    if not request.content.is_eof():
+        answer.force_close()  # what is left of the body must not be taken for the next request
     answer.headers["Retry-After"] = str(error.retry_after)
     return answer
 

@@ -236,6 +236,22 @@ async def test_a_sender_that_goes_away_leaves_nothing_behind(client: Client, des
     assert len(desk.kept) == 1
 
 
+async def test_a_body_that_never_ends_is_not_waited_for(
+    client: Client, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receive, "PATIENCE_S", 0.1)
+
+    async def endless() -> Any:
+        yield b"["
+        await asyncio.sleep(60)
+
+    # As raw deflate the other one ends early, and aiohttp goes on waiting.
+    odd = client.post("/api/v2/alerts", data=b"[" * 1_000_000, headers={"Content-Encoding": "deflate"})
+    for sent in (client.post("/api/v2/alerts", data=endless()), odd):
+        assert "did not arrive within" in await problem(await sent, 503)
+    assert desk.kept == []
+
+
 # --- reports --------------------------------------------------------------------------------------
 
 
