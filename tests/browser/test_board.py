@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Page, expect
 
-from detector.nouns import Viewer
+from detector import words
+from detector.nouns import Impact, Viewer
 from tests.browser.conftest import Stage
 from tests.rows import HOUR, MINUTE, alert
 from tests.web.house import filling
@@ -14,6 +15,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESK = {"viewport": {"width": 1440, "height": 900}}
 HOSTILE = '<img src=x onerror="window.pwned=1">'
+
+
+LENGTHS = (0, 400, 1_400, 59_300, 91_000, 6_000_000, 7_300_000, 36_100_000, 90_000_000, 200_000_000, 9_000_000_000)
+"""ms between a moment and now, for the wording of times."""
 
 
 async def furnish(stage: Stage) -> None:
@@ -41,6 +46,15 @@ async def furnish(stage: Stage) -> None:
 
 async def fits(page: Page) -> None:
     assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing scrolls sideways"
+
+
+async def weight(page: Page) -> int:
+    """Bytes of the page and of all that it loaded, unpacked."""
+    size: int = await page.evaluate(
+        """() => performance.getEntries().filter(e => e.decodedBodySize)
+        .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
+    )
+    return size
 
 
 async def test_an_incident_appears_and_is_led_to_its_end_without_a_reload(stage: Stage) -> None:
@@ -157,6 +171,7 @@ async def test_pages_are_kept_to_be_looked_at(stage: Stage, theme: str) -> None:
                 await expect(picture).to_have_js_property("complete", True)
                 assert await picture.evaluate("image => image.naturalWidth") > 0
             await fits(page)
+            assert await weight(page) < 150_000, "pictures, style and script included"
             await stage.picture(page, f"{name}-{size}-{theme}", whole=name == "incident")
     assert not stage.complaints
 
@@ -198,3 +213,18 @@ async def test_the_detectors_own_trouble_appears_and_goes_by_itself(stage: Stage
     stage.problems.clear()
     await expect(trouble).to_have_count(0, timeout=15_000)
     assert not stage.complaints
+
+
+async def test_script_words_times_as_the_server_does(stage: Stage) -> None:
+    page = await stage.page("/")
+    now = stage.now
+    for left in LENGTHS:
+        for at in (now + left, now - left):
+            said = await page.evaluate("async ([a, n]) => (await import('/static/times.js')).relative(a, n)", [at, now])
+            assert said == words.relative(at, now)
+        interval = Impact(now + left * 8 // 10, now + left, now + left * 13 // 10)
+        said = await page.evaluate(
+            "async ([e, l, t, n]) => (await import('/static/times.js')).within(e, l, t, n)",
+            [interval.earliest, interval.likely, interval.latest, now],
+        )
+        assert said == words.within(interval, now)

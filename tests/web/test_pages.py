@@ -12,6 +12,7 @@ from detector.nouns import Evidence, Report, Reporter, Ticket, Viewer
 from detector.web.deps import ServiceFact, StatusFacts
 from detector.web.pages.board import urgency
 from detector.web.pages.spark import HEIGHT, WIDTH, spark
+from detector.web.pages.static import FOLDER
 from detector.web.pages.text import visible
 from tests.rows import HOUR, MINUTE, NOW, alert
 from tests.web.house import House, filling, house
@@ -259,3 +260,22 @@ def test_a_sparkline_stays_in_its_box_and_never_fails() -> None:
 )
 def test_what_escaping_does_not_touch(given: object, shown: object) -> None:
     assert visible(given) == shown
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_can_be_read_on_both_backgrounds(theme: int) -> None:
+    style = (FOLDER / "app.css").read_text("utf-8")
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", style.split(":root {")[theme + 1].split("}")[0]))
+    for text in ("ink", "muted", "accent", "predicted", "disrupting", "over"):
+        for ground in ("bg", "surface"):
+            low, high = sorted((luminance(colours[text]), luminance(colours[ground])))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, (text, ground)
+    low, high = sorted((luminance(colours["on"]), luminance(colours["accent"])))
+    assert (high + 0.05) / (low + 0.05) >= 4.5, "the words on the first button"

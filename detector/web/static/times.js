@@ -25,7 +25,7 @@ export function within(early, likely, late, now) {
     : left < 2 * DAY ? [HOUR, "h"] : [DAY, "days"];
   const [low, mid, high] = [early, likely, late].map((at) => {
     const count = Math.max(0, at - now) / unit;
-    return unit >= HOUR ? Math.round(count * 10) / 10 : Math.round(count);
+    return (unit >= HOUR && count < 100 ? Math.round(count * 10) / 10 : Math.round(count)).toLocaleString("en");
   });
   return low === high ? `in ${mid} ${word}` : `in ${mid} ${word} (${low}-${high})`;
 }
