@@ -8,6 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestPayloadError
+
 from detector.config.compose import Loaded, load
 from detector.daemon.app import App, Settings, StartError
 from detector.tickets.database import StorageError, address, engine, migrate
@@ -87,3 +90,10 @@ def _logging() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     for noisy in ("alembic", "aiosqlite", "sqlalchemy", "watchfiles", "apprise", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.server").addFilter(_not_the_senders_fault)
+
+
+def _not_the_senders_fault(record: logging.LogRecord) -> bool:
+    """Broken requests have had their 400, or left; a traceback for each would let anybody fill the log."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, RequestPayloadError | HttpProcessingError | ConnectionResetError)
