@@ -58,10 +58,10 @@ class Board:
         old = self.tickets.pop(key, None)
         if old is None:
             return
-        keys = self._services[old.service]
+        keys = self._services.get(old.service, {})
         keys.pop(key, None)
         if not keys:
-            del self._services[old.service]
+            self._services.pop(old.service, None)
         for symptom in old.symptoms:
             if self._symptoms.get(symptom.id) == key:
                 del self._symptoms[symptom.id]
@@ -147,7 +147,11 @@ class Trial:
         ticket = self._fold(self.after.get(change.key) or self.ticket(change.key), change)
         self.changes.append(change)
         self.after[change.key] = ticket
-        self._hidden.add(change.key)
+        if change.key not in self._hidden:
+            self._hidden.add(change.key)
+            # The symptoms that it had are found through the board: only new ones are indexed here.
+            if (known := self._board.tickets.get(change.key)) is not None:
+                self._own.tickets[change.key] = known
         self._own.put(ticket)
         return ticket
 
@@ -155,10 +159,10 @@ class Trial:
         return self._own.tickets.get(key) or (None if key in self._hidden else self._board.tickets.get(key))
 
     def by_symptom(self, id: str) -> Ticket | None:
-        return self._own.by_symptom(id) or self._visible(self._board.by_symptom(id))
+        return self._own.by_symptom(id) or self._now(self._board.by_symptom(id))
 
     def by_subject(self, symptom: Symptom) -> Ticket | None:
-        return self._own.by_subject(symptom) or self._visible(self._board.by_subject(symptom))
+        return self._own.by_subject(symptom) or self._now(self._board.by_subject(symptom))
 
     def open_of(self, service: str) -> list[Ticket]:
         found = [t for t in self._board.open_of(service) if t.key not in self._hidden]
@@ -172,10 +176,14 @@ class Trial:
         own = {id: symptom for id, symptom in self.held.items() if symptom.service == service}
         return [symptom for id, symptom in {**self._board.held(service), **own}.items() if self.by_symptom(id) is None]
 
-    def _visible(self, ticket: Ticket | None) -> Ticket | None:
-        return None if ticket is None or ticket.key in self._hidden else ticket
+    def _now(self, ticket: Ticket | None) -> Ticket | None:
+        return None if ticket is None else self.ticket(ticket.key)
 
 
 def slim(ticket: Ticket) -> Ticket:
     """The ticket without its evidence, which decisions do not read: what the board keeps in memory."""
-    return replace(ticket, symptoms=tuple(replace(symptom, evidence=None) for symptom in ticket.symptoms))
+    if all(symptom.evidence is None for symptom in ticket.symptoms):
+        return ticket
+    return replace(
+        ticket, symptoms=tuple(s if s.evidence is None else replace(s, evidence=None) for s in ticket.symptoms)
+    )

@@ -206,6 +206,10 @@ class Correlator:
         higher = mode if _RANK[mode] > _RANK[ticket.mode] else None
         affected = self._affected(ticket.affected, symptom)
         ticket = trial.apply(SymptomJoined(ticket.key, now, symptom=symptom, mode=higher, affected=affected))
+        # One more active symptom changes nothing else, unless it is worse than the phase: a storm stays cheap.
+        worse = symptom.disruption and ticket.phase != "disrupting"
+        if symptom.active and not worse and symptom.impact is None and ticket.phase != "over":
+            return ticket
         return self._follow(ticket, trial, now)
 
     # --- what follows from a ticket's symptoms ------------------------------------------------------------------------

@@ -127,13 +127,14 @@ def _opened(change: Opened) -> Ticket:
 
 def _joined(ticket: Ticket, change: SymptomJoined) -> Ticket:
     symptom = change.symptom
-    symptoms = _with_symptom(ticket.symptoms, symptom)
+    symptoms = (*ticket.symptoms, symptom) if change.new else _with_symptom(ticket.symptoms, symptom)
     first = ticket.first_symptom_at
+    holds = symptom.active and symptom.detector != "anomaly"
     return replace(
         ticket, symptoms=symptoms, mode=change.mode or ticket.mode,
         affected=change.affected if change.affected is not None else ticket.affected,
         first_symptom_at=symptom.first_at if first is None else min(first, symptom.first_at),
-        quiet_since=(ticket.quiet_since or change.at) if _is_quiet(symptoms) else None,
+        quiet_since=None if holds else _quiet_since(ticket, symptoms, change.at),
     )  # fmt: skip
 
 
@@ -145,23 +146,22 @@ def _absorbed(ticket: Ticket, change: Absorbed) -> Ticket:
         ticket, symptoms=symptoms, mode=change.mode or ticket.mode,
         affected=change.affected if change.affected is not None else ticket.affected,
         first_symptom_at=min(firsts, default=None),
-        quiet_since=(ticket.quiet_since or change.at) if symptoms and _is_quiet(symptoms) else None,
+        quiet_since=_quiet_since(ticket, symptoms, change.at),
     )  # fmt: skip
 
 
 def _with_symptom(symptoms: tuple[Symptom, ...], symptom: Symptom) -> tuple[Symptom, ...]:
-    """In the place of the one that it is news of, else at the end."""
-    # The newest are the ones that have news: looked for from the end, a storm that appends stays cheap.
-    for at in range(len(symptoms) - 1, -1, -1):
-        if symptoms[at].id == symptom.id:
-            return (*symptoms[:at], symptom, *symptoms[at + 1 :])
-    return (*symptoms, symptom)
+    """In the place of the one that it is news of."""
+    at = next(i for i, known in enumerate(symptoms) if known.id == symptom.id)
+    return (*symptoms[:at], symptom, *symptoms[at + 1 :])
 
 
-def _is_quiet(symptoms: tuple[Symptom, ...]) -> bool:
-    """Whether nothing holds the incident open. A single series' anomaly is context, not a reason: its model learns
+def _quiet_since(ticket: Ticket, symptoms: tuple[Symptom, ...], at: int) -> int | None:
+    """Since when nothing holds the incident open. A single series' anomaly is context, not a reason: its model learns
     nothing while the incident is open, so that after a lasting shift it would wait for itself for ever."""
-    return not any(symptom.active and symptom.detector != "anomaly" for symptom in symptoms)
+    if not symptoms or any(symptom.active and symptom.detector != "anomaly" for symptom in symptoms):
+        return None
+    return ticket.quiet_since or at
 
 
 def _with_clock(ticket: Ticket, clock: ClockState) -> Ticket:
