@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -79,8 +80,8 @@ def seconds(text: str) -> float:
 def test_a_file_system_that_fills_up_is_foreseen_and_told_before_the_first_write_fails(
     tmp_path: Path, run: Run, daemon: Daemon, box: Receiver
 ) -> None:
-    port, mount, note = free_port(), tmp_path / "volume", tmp_path / "failed-at"
-    mount.mkdir()
+    # A short path: messages cut long ones.
+    port, mount, note = free_port(), Path(tempfile.mkdtemp(prefix="vol-")), tmp_path / "failed-at"
     (tmp_path / "fill.py").write_text(FILLER)
     exporter = binary("prometheus-node-exporter", "prometheus-node-exporter")
     script = (
@@ -121,6 +122,7 @@ def test_a_file_system_that_fills_up_is_foreseen_and_told_before_the_first_write
     finally:
         os.killpg(space.pid, signal.SIGKILL)
         space.wait(10)
+        mount.rmdir()
 
 
 @pytest.mark.real

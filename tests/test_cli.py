@@ -1,0 +1,94 @@
+"""The command line: instant help, errors with the remedy, exit codes that mean something."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def detector(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "detector", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=100, check=False)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom detector.cli import app\n"
+        "try: app(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'numpy', 'river', 'sqlalchemy', 'numba', 'aiohttp'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_check_config_is_0_for_a_good_file_and_1_with_every_mistake_for_a_bad_one(tmp_path: Path) -> None:
+    good = detector("check", "config", str(ROOT / "config" / "detector.yml"))
+    assert (good.returncode, "fine" in good.stdout) == (0, True)
+    bad = tmp_path / "bad.yml"
+    bad.write_text("zone: Nowhere/Else\nrule_fles: []\n")
+    done = detector("check", "config", str(bad))
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith(f"{bad}:1: zone: 'Nowhere/Else' is no time zone")
+    assert f"{bad}:2: rule_fles: unknown key; did you mean rule_files?" in lines[1]
+
+
+def test_the_json_schema_is_for_editors() -> None:
+    done = detector("check", "config", "--schema", "any.yml")
+    schema = json.loads(done.stdout)
+    assert schema["properties"]["evaluation"]
+    assert "global" in schema["properties"]
+
+
+def test_check_rules_names_what_cannot_be_evaluated(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yml"
+    rules.write_text("groups:\n- name: g\n  rules:\n  - {alert: A, expr: up == 0}\n  - {alert: B, expr: 'sum('}\n")
+    done = detector("check", "rules", str(rules))
+    assert done.returncode == 1
+    assert f"{rules}:5" in done.stderr
+    assert "1 rules in 1 groups are fine, 1 are not" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("run", "--event-time", "soon"), "allowed: wall, samples"),
+        (("run", "--config", "/nowhere.yml"), "/nowhere.yml: cannot be read"),
+        (("backtest", "--output", "x.json"), "give either --openmetrics"),
+        (("incidents", "explode", "INC-1"), "'explode' is no action"),
+        (("query", "up", "--url", "http://127.0.0.1:9"), "no daemon answers"),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what_is_right(arguments: tuple[str, ...], why: str, tmp_path: Path) -> None:
+    done = detector(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert why in done.stderr
+
+
+def test_a_score_keeps_every_cell_and_adds_one_column(tmp_path: Path) -> None:
+    rows = "\n".join(f"{1_795_000_000 + 60 * n},{n % 7},x{n}" for n in range(400))
+    (tmp_path / "a.csv").write_text(f"timestamp,value,note\n{rows}\n")
+    done = detector("score", "a.csv", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "out" / "a.csv").read_text().splitlines()
+    assert lines[0] == "timestamp,value,note,anomaly_score"
+    assert [line.rsplit(",", 1)[0] for line in lines[1:]] == rows.splitlines()
+
+
+def test_a_backtest_gives_the_same_bytes_twice(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "recordings" / "disk_fill"
+    for name in ("one.json", "two.json"):
+        done = detector(
+            "backtest", "--openmetrics", str(folder / "samples.om.gz"), "--alerts", str(folder / "alerts.jsonl"),
+            "--truth", str(folder / "truth.json"), "--output", str(tmp_path / name),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    report = json.loads((tmp_path / "one.json").read_text())["report"]["detector"]
+    assert (report["foreseen"], report["false_incidents"]) == (1, 0)
