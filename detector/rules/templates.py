@@ -1,8 +1,8 @@
 """Alert templates: the part of Go's template language that annotations and labels use, written anew.
 
 A template comes from a rule file and the labels it prints from anybody's metrics: expansion is bounded in steps, depth
-and output, functions are a fixed table, and a failure becomes text (``<error expanding template: ...>``) as in Prometheus,
-never an exception.
+A template comes from a rule file and the labels it prints from anybody's metrics: expansion is bounded in steps,
+depth and output, functions are a fixed table, and a failure becomes text (``<error expanding template: ...>``) as in Prometheus,
 """
 
 from __future__ import annotations
