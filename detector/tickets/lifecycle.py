@@ -207,6 +207,8 @@ def escalate(ticket: Ticket, who: str, now: int, tier: str | None = None, summar
 
 
 def note(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
+    if ticket.state == "merged":
+        raise NotAllowed(f"{ticket.key} is merged: write it into {ticket.merged_into}")
     if not text.strip():
         raise NotAllowed("a note needs a text")
     return [Noted(ticket.key, now, who, text=text[:LONGEST_TEXT])]

@@ -12,6 +12,7 @@ from detector.tickets import schema
 from detector.tickets.commit import PREFIX
 from detector.tickets.database import storage_errors
 from detector.tickets.desk import Desk
+from detector.tickets.lifecycle import ENDED
 
 _OPEN = ("pending", "claimed")
 
@@ -33,15 +34,17 @@ class Outbox:
         )
 
         def take(connection: Connection) -> tuple[Any, str] | None:
-            row = connection.execute(statement).first()
-            if row is None:
-                return None
-            claimed = connection.execute(
-                update(o)
-                .where(o.c.id == row.id, o.c.state == row.state, o.c.attempts == row.attempts)
-                .values(state="claimed", claimed_until=now + lease_ms, attempts=row.attempts + 1)
-            )
-            return (row, _receipt(connection, row.dedup_key, row.id)) if claimed.rowcount == 1 else None
+            while (row := connection.execute(statement).first()) is not None:
+                mine = update(o).where(o.c.id == row.id, o.c.state == row.state, o.c.attempts == row.attempts)
+                if row.urgency == "page" and _is_void(connection, row):
+                    # Its holder died with it, and meanwhile somebody took the ticket: nobody is woken for it any more.
+                    connection.execute(mine.values(state="cancelled", settled_at=now, claimed_until=None))
+                    continue
+                claimed = connection.execute(
+                    mine.values(state="claimed", claimed_until=now + lease_ms, attempts=row.attempts + 1)
+                )
+                return (row, _receipt(connection, row.dedup_key, row.id)) if claimed.rowcount == 1 else None
+            return None
 
         taken = await self._desk.transact(take)
         if taken is None:
@@ -69,7 +72,7 @@ class Outbox:
 
         def record(connection: Connection) -> None:
             row = connection.execute(select(o).where(o.c.id == id)).one()
-            void = isinstance(outcome, Retry) and row.urgency == "page" and _is_held(connection, row)
+            void = isinstance(outcome, Retry) and row.urgency == "page" and _is_void(connection, row)
             left = {"state": "cancelled", "settled_at": now, "claimed_until": None} if void else values
             connection.execute(update(o).where(o.c.id == id).values(**left))
             if not isinstance(outcome, Retry):
@@ -115,11 +118,14 @@ def _receipt(connection: Connection, dedup_key: str, before: int) -> str:
     return connection.execute(statement).scalar() or ""
 
 
-def _is_held(connection: Connection, row: Any) -> bool:
-    """Whether the ticket was acknowledged or ended while its page was on the way: then it is not tried again."""
+def _is_void(connection: Connection, row: Any) -> bool:
+    """Whether the ticket ended, or somebody took it after this page was owed: what became worse later still pages."""
     t = schema.tickets
-    state = connection.execute(select(t.c.state).where(t.c.id == row.ticket_id)).scalar()
-    return state in ("diagnosing", "resolved", "closed", "merged")
+    found = connection.execute(select(t.c.state, t.c.doc).where(t.c.id == row.ticket_id)).one()
+    if found.state in ENDED:
+        return True
+    taken_at = json.loads(found.doc)["acknowledged_at"]
+    return taken_at is not None and row.created_at <= taken_at
 
 
 def _due(now: int) -> Any:
