@@ -24,7 +24,8 @@ class Strings:
 
     def __init__(self) -> None:
         self._texts: list[str] = [""]
-        self._codes: dict[str, int] = {"": 0}
+        self.codes: dict[str, int] = {"": 0}
+        """Text to code, to read."""
         self._uses = array("l", [1])
         self._free: list[int] = []
 
@@ -36,11 +37,11 @@ class Strings:
 
     def code(self, text: str) -> int:
         """The text's code; -1 when nothing uses it."""
-        return self._codes.get(text, -1)
+        return self.codes.get(text, -1)
 
     def acquire(self, text: str) -> int:
         """The text's code, one use more."""
-        code = self._codes.get(text)
+        code = self.codes.get(text)
         if code is not None:
             self._uses[code] += 1
             return code
@@ -52,7 +53,7 @@ class Strings:
             code = len(self._texts)
             self._texts.append(text)
             self._uses.append(1)
-        self._codes[text] = code
+        self.codes[text] = code
         return code
 
     def drop(self, code: int) -> None:
@@ -61,7 +62,7 @@ class Strings:
             return
         self._uses[code] -= 1
         if self._uses[code] == 0:
-            del self._codes[self._texts[code]]
+            del self.codes[self._texts[code]]
             self._texts[code] = ""
             self._free.append(code)
 
@@ -74,8 +75,8 @@ class Strings:
         self._texts = [text if n else "" for text, n in zip(texts, uses.tolist(), strict=True)]
         self._uses = array("l", uses.tolist())
         self._uses[0] = 1
-        self._codes = {text: code for code, text in enumerate(self._texts) if text}
-        self._codes[""] = 0
+        self.codes = {text: code for code, text in enumerate(self._texts) if text}
+        self.codes[""] = 0
         self._free = [code for code in range(1, len(texts)) if not self._uses[code]]
 
     def bytes(self) -> int:
@@ -165,7 +166,8 @@ class Pairs:
     """Label pairs by number, each with its posting. ``name`` and ``value`` are string codes, int32[pairs]."""
 
     def __init__(self) -> None:
-        self._codes: dict[int, int] = {}
+        self.codes: dict[int, int] = {}
+        """``name << 32 | value`` to pair, to read."""
         self._free: list[int] = []
         self.count = 0
         self.version = 0
@@ -181,7 +183,7 @@ class Pairs:
 
     def code(self, name: int, value: int) -> int:
         """The pair's number, or -1."""
-        return self._codes.get(name << 32 | value, -1)
+        return self.codes.get(name << 32 | value, -1)
 
     def add(self, name: int, value: int) -> int:
         """A new pair with an empty posting; its two texts are the caller's to acquire."""
@@ -191,7 +193,7 @@ class Pairs:
             if self.count > len(self.name):
                 for field in ("name", "value", "_start", "size", "_room"):
                     setattr(self, field, grown(getattr(self, field), self.count))
-        self._codes[name << 32 | value] = pair
+        self.codes[name << 32 | value] = pair
         self.name[pair], self.value[pair] = name, value
         self.version += 1
         return pair
@@ -209,7 +211,7 @@ class Pairs:
         for pair in pairs[self.size[pairs] == 0].tolist():
             name, value = int(self.name[pair]), int(self.value[pair])
             gone.append((name, value))
-            del self._codes[name << 32 | value]
+            del self.codes[name << 32 | value]
             self.name[pair] = self.value[pair] = 0
             if room := int(self._room[pair]):
                 k = room.bit_length() - 1
@@ -251,7 +253,7 @@ class Pairs:
         self._used[0] = len(self._ids)
         self._blocks[:] = -1
         numbers = enumerate(zip(name.tolist(), value.tolist(), strict=True))
-        self._codes = {a << 32 | b: pair for pair, (a, b) in numbers if a}
+        self.codes = {a << 32 | b: pair for pair, (a, b) in numbers if a}
         self._free = np.flatnonzero(name == 0).tolist()
         self.version += 1
 

@@ -179,7 +179,7 @@ class Index:
         self._seed = np.uint64(secrets.randbits(63))
         self._table: Ids = np.full(256, EMPTY, np.int32)
         self._table_used = 0
-        self._born: dict[int, None] = {}
+        self._born: dict[int, Born] = {}
         self._gone: dict[int, None] = {}
         self._selections: dict[tuple[Matcher, ...], Ids] = {}
         self._selected_at = -1
@@ -190,25 +190,23 @@ class Index:
 
     def find(self, labels: LabelSet) -> int:
         """The id of this label set, or -1."""
-        key = np.empty(len(labels), np.int32)
-        for i, (name, value) in enumerate(labels):
-            pair = self.pairs.code(self.strings.code(name), self.strings.code(value))
-            if pair < 0:
-                return -1
-            key[i] = pair
-        return int(_find(self._table, self._arena, self._begin, self._count, key, self._seed))
+        keys = self._keys(labels)
+        return -1 if -1 in keys else self._find(keys)
 
     def intern(self, labels: LabelSet, target: str, type: str = "", limit: int | None = None) -> int:
         """The id of ``labels`` (sorted, no empty value), new if need be; -1 when ``limit`` live series are there.
 
         The first target and type that a series comes with are its own for as long as it lives.
         """
-        known = self.find(labels)
-        if known >= 0:
+        keys = self._keys(labels)
+        if -1 not in keys and (known := self._find(keys)) >= 0:
             return known
         if limit is not None and self.size >= limit:
             return -1
-        key = np.fromiter((self._pair(name, value) for name, value in labels), np.int32, len(labels))
+        for i, pair in enumerate(keys):
+            if pair < 0:
+                keys[i] = self._pair(*labels[i])
+        key = np.array(keys, np.int32)
         id = self._free.pop() if self._free else self.capacity
         if id == self.capacity:
             self.capacity += 1
@@ -222,7 +220,7 @@ class Index:
         self.pairs.post(id, key)
         self.size += 1
         self._enter(id)
-        self._born[id] = None
+        self._born[id] = Born(id, labels, target, type)
         self.generation += 1
         return id
 
@@ -255,21 +253,23 @@ class Index:
         """Births and releases since the last call, for ``Batch.born`` and ``Batch.gone``; releases come first."""
         if not self._born and not self._gone:
             return (), np.empty(0, np.int32)
-        born = tuple(self.born(id) for id in self._born)
+        born = tuple(self._born.values())
         gone = np.fromiter(self._gone, np.int32, len(self._gone))
         self._born, self._gone = {}, {}
         return born, gone
 
-    def born(self, id: int) -> Born:
-        """A live series described completely."""
-        return Born(id, tuple(self.labels_of(id).items()), self.target_of(id), self.type_of(id))
+    def _keys(self, labels: LabelSet) -> list[int]:
+        """The labels' pairs; -1 for one that nobody carries."""
+        codes, pairs = self.strings.codes, self.pairs.codes
+        return [pairs.get(codes.get(name, -1) << 32 | codes.get(value, -1), -1) for name, value in labels]
+
+    def _find(self, keys: list[int]) -> int:
+        key = np.array(keys, np.int32)
+        return int(_find(self._table, self._arena, self._begin, self._count, key, self._seed))
 
     def _pair(self, name: str, value: str) -> int:
-        name_code, value_code = self.strings.code(name), self.strings.code(value)
-        pair = self.pairs.code(name_code, value_code)
-        if pair < 0:
-            pair = self.pairs.add(self.strings.acquire(name), self.strings.acquire(value))
-        return pair
+        """A pair that nobody carries yet."""
+        return self.pairs.add(self.strings.acquire(name), self.strings.acquire(value))
 
     def _reserve(self, size: int) -> None:
         if size <= len(self._begin):
