@@ -26,6 +26,8 @@ class Matcher:
     def __call__(self, labels: Mapping[str, str]) -> bool:
         text = labels.get(self.name, "")
         if self._pattern is not None:
+            if not text.isascii():  # RE2 takes UTF-8, which cannot hold half a surrogate pair
+                text = text.encode("utf-8", "replace").decode()
             return (self._pattern.fullmatch(text) is not None) == (self.op == "=~")
         return (text == self.value) == (self.op == "=")
 

@@ -99,7 +99,9 @@ def _number(connection: Connection, drafts: Sequence[Draft]) -> dict[str, str]:
     for draft in new:
         opened = next(change for change in draft.changes if isinstance(change, Opened))
         # The document is written with the key in it, in the update that follows.
-        rows.append(_row(draft.after, draft.due_at) | {"doc": "", "idempotency_key": opened.idempotency_key or None})
+        rows.append(
+            _row(draft.after, draft.due_at) | {"doc": "", "idempotency_key": report_key(opened.idempotency_key) or None}
+        )
     statement = insert(schema.tickets).returning(schema.tickets.c.id, sort_by_parameter_order=True)
     ids = (connection.execute(statement, rows)).scalars().all()
     return {draft.after.key: f"{PREFIX}{id}" for draft, id in zip(new, ids, strict=True)}
@@ -254,6 +256,11 @@ def stored_symptoms(
             for row in connection.execute(statement.order_by(s.c.ticket_id, s.c.position)):
                 found.setdefault(row.ticket_id, []).append(symptom_of(row.doc))
     return found
+
+
+def report_key(text: str) -> str:
+    """A sender's idempotency key as its column can hold it."""
+    return plain_text(text)[:255]
 
 
 def number(key: str) -> int:

@@ -20,7 +20,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from detector.nouns import SYSTEM, Ticket, TimelineEntry, Viewer
 from detector.tickets import schema
 from detector.tickets.codec import alert_of, ticket_of
-from detector.tickets.commit import MOST, PREFIX, Committed, Conflict, Draft, Episode, number, stored_symptoms, write
+from detector.tickets.commit import (
+    MOST,
+    PREFIX,
+    Committed,
+    Conflict,
+    Draft,
+    Episode,
+    number,
+    report_key,
+    stored_symptoms,
+    write,
+)
 from detector.tickets.database import FileWriter, StorageError, engine, migrate, storage_errors
 from detector.tickets.owed import Route
 
@@ -160,7 +171,9 @@ class Desk:
     async def known_report(self, idempotency_key: str) -> Ticket | None:
         """The ticket that a report with this key has opened."""
         t = schema.tickets
-        found = await self._tickets(select(t.c.id, t.c.version, t.c.doc).where(t.c.idempotency_key == idempotency_key))
+        found = await self._tickets(
+            select(t.c.id, t.c.version, t.c.doc).where(t.c.idempotency_key == report_key(idempotency_key))
+        )
         return found[0] if found else None
 
     async def writable(self) -> None:
