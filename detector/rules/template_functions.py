@@ -30,6 +30,13 @@ class TemplateError(Exception):
     """The template cannot be expanded; the message says why."""
 
 
+def bounded(size: int) -> int:
+    """``size``, if a text may be that long; before it is made."""
+    if size > MAX_TEXT:
+        raise TemplateError(f"the text is longer than {MAX_TEXT} characters")
+    return size
+
+
 def number(value: Any) -> float:
     """A template's number: a float, an int, or text that is one (also as a duration)."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -84,13 +91,17 @@ def printf(pattern: Any, *args: Any) -> str:
     if not isinstance(pattern, str):
         raise TemplateError("printf needs a format")
     rest = list(args)
+    size = len(pattern)
 
     def verb(match: re.Match[str]) -> str:
+        nonlocal size
         if match[4] == "%":
             return "%"
         if not rest:
             return f"%!{match[4]}(MISSING)"
-        return _formatted(match[1], int(match[2] or 0), match[3], match[4], rest.pop(0))
+        text = _formatted(match[1], int(match[2] or 0), match[3], match[4], rest.pop(0))
+        size = bounded(size + len(text))
+        return text
 
     out = _VERB.sub(verb, pattern)
     if rest:
@@ -249,6 +260,7 @@ def _regex(pattern: Any) -> Any:
 def re_replace_all(pattern: Any, replacement: Any, text: Any) -> str:
     """RE2: linear in the text, whatever the pattern."""
     go = re.sub(r"\$(?:\{(\w+)\}|(\d+))", lambda m: f"\\g<{m[1] or m[2]}>", _string(replacement).replace("\\", "\\\\"))
+    bounded((len(_string(text)) + 1) * max(1, len(go)) // 64)  # the longest that the result could be, nearly
     try:
         return str(_regex(pattern).sub(go, _string(text)))
     except (re2.error, IndexError, KeyError) as error:
@@ -271,6 +283,7 @@ def strip_domain(text: Any) -> str:
 
 
 def _sprint(*args: Any) -> str:
+    bounded(sum(len(a) for a in args if isinstance(a, str)))
     return " ".join(text_of(a) for a in args)
 
 

@@ -1,8 +1,8 @@
 """Alert templates: the part of Go's template language that annotations and labels use, written anew.
 
-A template comes from a rule file and the labels it prints from anybody's metrics: expansion is bounded in steps, depth
 A template comes from a rule file and the labels it prints from anybody's metrics: expansion is bounded in steps,
-depth and output, functions are a fixed table, and a failure becomes text (``<error expanding template: ...>``) as in Prometheus,
+depth and output, functions are a fixed table, and a failure becomes text (``<error expanding template: ...>``) as in
+Prometheus, never an exception.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from detector.rules.template_functions import FUNCTIONS, MAX_TEXT, TemplateError, text_of
+from detector.rules.template_functions import FUNCTIONS, TemplateError, bounded, text_of
 
 MAX_STEPS = 10_000
 MAX_DEPTH = 32
@@ -400,9 +400,12 @@ class _Expansion:
         if head.name in _CONTEXT_FUNCTIONS:
             return _CONTEXT_FUNCTIONS[head.name](self, *args)
         try:
-            return FUNCTIONS[head.name](*args)
+            value = FUNCTIONS[head.name](*args)
         except TypeError:
             raise TemplateError(f"wrong number of args for {head.name}: {len(args)}") from None
+        if isinstance(value, str):
+            bounded(len(value))
+        return value
 
     def _value(self, operand: _Operand, dot: Any, scope: dict[str, Any]) -> Any:
         if isinstance(operand, _Literal):
@@ -422,9 +425,7 @@ class _Expansion:
         return value
 
     def _write(self, text: str) -> None:
-        self._size += len(text)
-        if self._size > MAX_TEXT:
-            raise TemplateError(f"the text is longer than {MAX_TEXT} characters")
+        self._size = bounded(self._size + len(text))
         self._out.append(text)
 
 
