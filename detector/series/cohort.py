@@ -282,6 +282,15 @@ def find_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
     return -1, 0
 
 
+@compiled
+def having_row(ring: Ring, cohorts: Ids, at: int) -> npt.NDArray[np.bool_]:
+    """bool[cohorts]: which have a row at ``at``."""
+    out = np.zeros(len(cohorts), np.bool_)
+    for i in range(len(cohorts)):
+        out[i] = find_row(ring, cohorts[i], at)[0] >= 0
+    return out
+
+
 @inlined
 def row_for(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
     """(block, row) of the row at ``at``, made where there is none; (NO_ROOM, 0), or (OLD, 0) beyond the ring's span."""

@@ -56,7 +56,7 @@ class Population:
         self.members: Ids = np.zeros(64, np.int32)
         """Live series per cohort."""
         self.keys: dict[int, Key] = {}
-        self.targets: dict[Key, list[int]] = {}
+        self.targets: dict[Key, dict[int, None]] = {}
         self.irregular: set[Key] = set()
         self._spare: dict[int, list[int]] = {}
         self._free: list[int] = []
@@ -121,9 +121,10 @@ class Population:
             self._join(group, (key[0], key[1]), key[2])
 
     def _join(self, ids: Ids, key: Key, at: int) -> None:
-        cohorts = self.targets.get(key, [])
-        if key in self.irregular:
-            cohorts = [c for c in cohorts if co.find_row(self.ring, c, at)[0] >= 0]
+        cohorts = list(self.targets.get(key, ()))
+        if key in self.irregular and cohorts:
+            numbers = np.array(cohorts, np.int32)
+            cohorts = numbers[co.having_row(self.ring, numbers, at)].tolist()
         for cohort in [*cohorts, -1, *[-1] * (len(ids) // co.WIDEST)]:
             if not len(ids):
                 return
@@ -152,7 +153,7 @@ class Population:
         self.ring.added_rows[cohort] = self.ring.added_samples[cohort] = 0
         self.members[cohort] = 0
         self.keys[cohort] = key
-        self.targets.setdefault(key, []).append(cohort)
+        self.targets.setdefault(key, {})[cohort] = None
         return cohort
 
     def _columns(self, cohort: int, want: int) -> list[int]:
@@ -221,7 +222,7 @@ class Population:
         co.empty_cohort(self.ring, cohort)
         self._spare.pop(cohort, None)
         key = self.keys.pop(cohort)
-        self.targets[key].remove(cohort)
+        del self.targets[key][cohort]
         if not self.targets[key]:
             del self.targets[key]
             self.irregular.discard(key)
@@ -304,11 +305,11 @@ class Population:
         for span in wanted.tolist():
             if span != stay:
                 self._move(ids[spans == span], cohort, (key[0], span))
-        self.targets[key].remove(cohort)
+        del self.targets[key][cohort]
         if not self.targets[key]:
             del self.targets[key]
         self.keys[cohort] = (key[0], stay)
-        self.targets.setdefault((key[0], stay), []).append(cohort)
+        self.targets.setdefault((key[0], stay), {})[cohort] = None
         self.ring.span[cohort] = stay
 
     def restore_lists(self, irregular: list[list[int]], spare: list[list[int]]) -> None:
@@ -316,7 +317,7 @@ class Population:
         self.members = np.bincount(self.ring.cohort[self.ring.cohort >= 0], minlength=self.count).astype(np.int32)
         self.targets = {}
         for cohort, key in self.keys.items():
-            self.targets.setdefault(key, []).append(cohort)
+            self.targets.setdefault(key, {})[cohort] = None
         self._free = [cohort for cohort in range(self.count) if cohort not in self.keys]
         self.irregular = {(target, span) for target, span in irregular}
         self._spare = {}
