@@ -415,3 +415,14 @@ async def test_the_same_input_gives_the_same_tickets_byte_for_byte() -> None:
             return [(t, await pipeline.desk.timeline(t.key, SYSTEM)) for t in await all_tickets(pipeline)]
 
     assert await play() == await play()
+
+
+async def test_one_huge_post_is_decided_in_portions_and_answered_when_all_of_it_is_committed() -> None:
+    async with rows() as pipeline:
+        decider = asyncio.create_task(pipeline.run())
+        commits: list[object] = []
+        pipeline.subscribe(commits.append)
+        await pipeline.alerts([alert(f"A{n}", labels={"service": f"s{n % 2}"}) for n in range(450)], NOW)
+        decider.cancel()
+        assert len(commits) == 6
+        assert sum(len(t.symptoms) for t in await all_tickets(pipeline)) == 450
