@@ -53,7 +53,10 @@ def show(source: str, value: float = 0.912345) -> str:
         ("{{ and 1 0 }}{{ or 0 2 }}{{ not true }}", "02false"),
         ("{{ .Value.x }}", "<error expanding template: can't evaluate field x in type float>"),
         ('{{ query "none" | first }}', "<error expanding template: first() called on vector with no elements>"),
-        ("{{ humanize $labels.job }}", '<error expanding template: strconv.ParseFloat: parsing "node": invalid syntax>'),
+        (
+            "{{ humanize $labels.job }}",
+            '<error expanding template: strconv.ParseFloat: parsing "node": invalid syntax>',
+        ),
         ("{{ $nobody }}", '<error expanding template: undefined variable "$nobody">'),
     ],
 )

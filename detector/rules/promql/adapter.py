@@ -92,14 +92,8 @@ def _guard(text: str) -> None:
 
 def _explain(error: str, text: str) -> str:
     if error == "invalid promql query":
-        brackets = sum(_bracket(t) for t in _TOKEN.finditer(text))
-        hint = " (unbalanced brackets)" if brackets else ""
-        return f"not a PromQL expression{hint}: {_shorten(text)}"
+        return f"not a PromQL expression: {_shorten(text)}"
     return error.splitlines()[0] if error else "the parser failed"
-
-
-def _bracket(token: re.Match[str]) -> int:
-    return {"open": 1, "close": -1}.get(token.lastgroup or "", 0)
 
 
 def _shorten(text: str) -> str:
