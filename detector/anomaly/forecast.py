@@ -30,7 +30,7 @@ SHORT_CALM = 4 / 3
 """So much more of the way must be gone when the quiet before was shorter than the rise."""
 COLD_SHARE = 0.85
 """When there was no quiet before: a ramp from the first sample on may always have been rotated at three quarters."""
-PART = 0.3  # of its pace: so steep before, the rise had begun already
+PART = 0.1  # of its pace: so steep before, the rise had begun already
 LASTS = 40  # samples that a rise has lasted at least: bursts and batch jobs are shorter
 HOLDS = 7  # samples after the first on which a trend must still hold
 NEARLY = 0.9  # whatever rests so close to its limit has not recovered
@@ -126,11 +126,12 @@ class Forecaster:
         base, top, last = s[:, legs.BASE], s[:, legs.TOP], s[:, legs.LAST]
         height, head = top - base, 1.0 - base
         calm, length = s[:, legs.BASE_SEEN], s[:, legs.SEEN] - s[:, legs.BASE_SEEN]
-        # Quiet that was itself a part of the rise was none: the foot then lies above the slow mean, as far as a rise of
-        # this pace leaves it behind.
         pace = height / np.maximum(length, 1.0)
-        steep = s[:, legs.LAG] > PART * pace * legs.SLOWNESS
-        cold = (calm < np.maximum(trend.LEAST, length / 3)) | steep
+        # A slow rise is in the noise for a while before it shows: that part of the quiet was none.
+        quiet = calm - np.maximum(legs.SHAKES * s[:, legs.JITTER], legs.FOOT * height) / np.maximum(pace, 1e-12)
+        # Nor was any if the foot already lay above the slow mean, as far as a rise of this pace leaves it behind.
+        steep = (s[:, legs.LAG] > PART * pace * legs.SLOWNESS) & (calm < 2 * length)
+        cold = (quiet < np.maximum(trend.LEAST, length / 3)) | steep
         way = np.where(calm >= length, 1.0, SHORT_CALM) * self._caution.way
         far = np.where(cold, last > COLD_SHARE, height >= way * head)
         news = last > legs.news(s, upto)

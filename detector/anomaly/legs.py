@@ -44,13 +44,13 @@ def fresh(count: int) -> Legs:
 def follow(legs: Legs, which: npt.NDArray[np.int64], first: npt.NDArray[np.int64], at: Times, share: Values) -> None:
     """Feed new samples: those of resource ``which[i]`` are ``share[first[i]:first[i + 1]]``, ascending in time.
 
-    Samples at or before the resource's last one are skipped, and NaN.
+    Samples at or before the resource's last one are skipped, and what is not finite.
     """
     for i in range(len(which)):
         s = legs[which[i]]
         for j in range(first[i], first[i + 1]):
             f, t = share[j], np.float64(at[j])
-            if np.isnan(f) or (s[SEEN] > 0 and t <= s[LAST_AT]):
+            if not np.isfinite(f) or (s[SEEN] > 0 and t <= s[LAST_AT]):
                 continue
             if s[SEEN] == 0:
                 s[BASE], s[BASE_AT], s[BASE_SEEN], s[TOP], s[TOP_AT], s[RISING] = f, t, 1, f, t, 1
