@@ -111,8 +111,7 @@ def _write_tickets(connection: Connection, written: _Written) -> None:
     t = schema.tickets
     new = [{"row": id, **_row(ticket, draft.due_at)} for id, draft, ticket, _ in written if draft.before is None]
     if new:
-        columns: dict[str, Any] = {name: bindparam(name) for name in new[0] if name != "row"}
-        connection.execute(update(t).where(t.c.id == bindparam("row")).values(**columns), new)
+        connection.execute(_update_row(tuple(name for name in new[0] if name != "row")), new)
     for id, draft, ticket, _ in written:
         if draft.before is None:
             continue
@@ -325,6 +324,12 @@ def _upsert(
     for name in unless_null:
         fresh[name] = func.coalesce(made.excluded[name], table.c[name])
     return made.on_conflict_do_update(index_elements=list(keys), set_=fresh)
+
+
+@cache
+def _update_row(columns: tuple[str, ...]) -> Any:
+    t = schema.tickets
+    return update(t).where(t.c.id == bindparam("row")).values({name: bindparam(name) for name in columns})
 
 
 @cache
