@@ -5,6 +5,7 @@ Everything is at its default but addresses; Prometheus scrapes every second, so 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import binary
+from tests.conftest import ROOT, binary
 from tests.daemon import Daemon, Receiver, free_port, receiver, until
 from tests.real.conftest import Run
-from tests.real.servers import alertmanager, prometheus
+from tests.real.servers import alertmanager, node_exporter, prometheus
 
 HOOK = """
 channels:
@@ -119,10 +120,44 @@ def test_a_file_system_that_fills_up_is_foreseen_and_told_before_the_first_write
         error = abs(seconds(opened["predicted_disruption_at"]) - failed_at)
         assert error <= 0.3 * left, f"off by {error:.0f} s with {left:.0f} s left"
         assert len(daemon.incidents()) == 1, daemon.incidents()
+        handed_over = 'detector_incident_latency_seconds_bucket{le="2.0"}'
+        assert daemon.metric(handed_over) == 1, "from the evaluation to the message took over 2 s"
     finally:
         os.killpg(space.pid, signal.SIGKILL)
         space.wait(10)
         mount.rmdir()
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.timeout(400)
+def test_a_killed_target_opens_one_incident_and_its_return_resolves_it(tmp_path: Path, box: Receiver) -> None:
+    exporter = node_exporter(tmp_path / "node")
+    config = {
+        "rule_files": [str(ROOT / "config" / "rules" / "*.yml")],
+        "scrape_configs": [scrape("node", exporter.address)],
+        "incidents": {"quiet_period": "20s"},
+    }
+    daemon = Daemon(tmp_path / "daemon", json.dumps(config)).start()
+    try:
+        exporter.start()
+        until(lambda: daemon.value("up == 1"), 30, "the target is scraped")
+        exporter.stop()
+        # A deploy's restart: away for less than a minute.
+        until(lambda: daemon.value("up == 0"), 30, "the target is down")
+        exporter.start()
+        until(lambda: daemon.value("up == 1"), 30, "the target is back")
+        assert daemon.incidents() == []
+        exporter.stop()
+        (opened,) = until(daemon.incidents, 120, "an incident about the target")
+        assert (opened["service"], opened["category"], opened["phase"]) == ("node", "availability", "disrupting")
+        exporter.start()
+        resolved = until(lambda: [i for i in daemon.incidents() if i["state"] == "resolved"], 120, "it is resolved")
+        assert [(i["key"], i["resolution"]) for i in resolved] == [(opened["key"], "self-recovered")]
+        assert len(daemon.incidents()) == 1
+    finally:
+        exporter.stop()
+        assert daemon.stop() == 0
 
 
 @pytest.mark.real
