@@ -25,6 +25,9 @@ NEWS_CHANGE = 0.1
 _PLACES = ("mountpoint", "persistentvolumeclaim", "volume", "device", "container", "name", "queue", "topic", "pool",
            "datname", "db", "area", "id")  # fmt: skip
 
+IMPACT = "impact_seconds"
+"""The annotation by which a forecast rule says how far away the disruption is."""
+
 Happening = Literal["fired", "news", "over"]
 
 
@@ -95,7 +98,7 @@ def advance(rule: Rule, active: dict[LabelSet, Instance], now: Found, at: int) -
         if not instance.fired_at and at - instance.active_at >= rule.hold:
             instance.fired_at = at
             happened.append(("fired", instance))
-        elif instance.fired_at and _is_news(instance, at):
+        elif instance.fired_at and _is_news(rule, instance, at):
             happened.append(("news", instance))
     return happened
 
@@ -108,11 +111,14 @@ def _kept(rule: Rule, instance: Instance, at: int) -> bool:
     return at - instance.missing_since < rule.keep
 
 
-def _is_news(instance: Instance, at: int) -> bool:
+def _is_news(rule: Rule, instance: Instance, at: int) -> bool:
+    """Whether the value moved; of a forecast (the value is the seconds left): whether its hour did."""
     if instance.last_at != at or at - instance.told_at < NEWS_EVERY_MS:
         return False
-    change = abs(instance.value - instance.told_value)
-    return change > NEWS_CHANGE * max(abs(instance.told_value), 1e-9)
+    expected = instance.told_value
+    if any(name == IMPACT for name, _ in rule.annotations):
+        expected -= (at - instance.told_at) / 1000
+    return abs(instance.value - expected) > NEWS_CHANGE * max(abs(instance.told_value), 1e-9)
 
 
 def annotate(rule: Rule, instance: Instance, context: templates.Context) -> None:
@@ -170,10 +176,10 @@ def _item(labels: Mapping[str, str]) -> str:
 
 
 def _impact(annotations: Mapping[str, str], at: int) -> Impact | None:
-    """A forecast rule says by the annotation ``impact_seconds`` how far away the disruption is. A straight line through
+    """A forecast rule says by the annotation :data:`IMPACT` how far away the disruption is. A straight line through
     noisy samples is no better than a fifth either way, so that is the interval."""
     try:
-        seconds = float(annotations["impact_seconds"])
+        seconds = float(annotations[IMPACT])
     except (KeyError, ValueError):
         return None
     if not 0 <= seconds < 10 * 365 * 86_400:

@@ -81,6 +81,22 @@ def test_a_value_that_moves_is_news_once_a_minute_at_most() -> None:
     assert len(steady.symptoms) == 1
 
 
+def test_a_forecast_that_comes_nearer_as_foretold_is_no_news() -> None:
+    text = """
+groups:
+  - name: f
+    rules:
+      - {alert: WillFill, expr: left > 0 < 3600, annotations: {impact_seconds: '{{ $value }}', summary: soon}}
+"""
+    left = labels_of("left", job="disk")
+    as_foretold = Scene(groups_of(text), {left: lambda t: 1800 - t}).run(900)
+    [told] = as_foretold.symptoms
+    assert told.impact is not None
+    assert told.impact.earliest < told.impact.likely == T0 + 1_800_000 < told.impact.latest
+    sooner = Scene(groups_of(text), {left: lambda t: 1800 - t if t < 300 else 900 - t}).run(600)
+    assert [s.impact.likely - T0 for s in sooner.symptoms if s.impact] == [1_800_000, 900_000]
+
+
 RECORD = """
 groups:
   - name: r

@@ -39,6 +39,8 @@ from detector.series.store import Store
 LOOKBACK_MS = 300_000
 SUBQUERY_STEP_MS = 60_000
 MAX_SELECTIONS = 20_000
+_NO_VALUES = np.empty(0, np.float64)
+_NO_TIMES = np.empty(0, np.int64)
 
 
 class Budget:
@@ -209,6 +211,8 @@ class _Evaluation:
         selection = self._engine.select(node)
         when = self._when.shifted(node.at, node.offset)
         self._budget.spend(len(selection.ids))
+        if not len(selection.ids):  # most of a big rule pack is about what is not there
+            return Vector(selection.labels, _NO_VALUES), _NO_TIMES
         at, value = self._engine.store.latest(selection.ids, when, self._engine.lookback)
         present = at != -1
         if present.all():
@@ -293,6 +297,8 @@ class _Evaluation:
                 assert isinstance(value, float)
                 params.append(value)
         assert series is not None
+        if not series.labels.size:
+            return Vector(series.labels, _NO_VALUES)
         return over_time.apply(node.function, series, tuple(params), self._when.at)
 
     def _timestamp(self, arg: Expr) -> Vector:

@@ -44,6 +44,8 @@ def binary(node: Binary, left: Vector | float, right: Vector | float) -> Vector 
 
 
 def _with_scalar(node: Binary, vector: Vector, left: _Operand, right: _Operand) -> Vector:
+    if not len(vector.value):
+        return vector
     if node.operator not in COMPARISONS:
         return vector.marked(ARITHMETIC[node.operator](left, right))
     holds = COMPARE[node.operator](left, right)
