@@ -51,6 +51,7 @@ MOST_AT_ONCE = 200
 """Alerts that are decided in one go, and committed together: about 50 ms of the event loop."""
 ATTEMPTS = 5
 RETRY_MS = 5_000
+LOOK_MS = 60_000
 MEMORY_MS = 3_600_000
 MOST_PAST = 2_000
 """Ended tickets that are read at a start, so that what returns later than the re-opening window can name its last."""
@@ -122,12 +123,15 @@ class Pipeline:
         self._wake = asyncio.Event()
         self._tellings: dict[int, Telling] = {}
         self._shown: dict[str, list[Gauge]] = {}
+        self._next_due: int | None = None
+        self._look_at = 0
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def load(self, now: int) -> None:
         """Read what decisions look at: open tickets, those that may be reopened, and episodes of alerts."""
         since = now - self.policy.incidents.reopen_window
+        self._look_at = 0
         self.board = Board(map(slim, await self.desk.reopenable(since)))
         entries = []
         for episode in await self.desk.episodes(now - MEMORY_MS):
@@ -224,9 +228,14 @@ class Pipeline:
         raise StorageError(f"{key} changes faster than it can be changed")
 
     async def tick(self, now: int) -> int | None:
-        """What is due by the clock; returns when (ms) the next thing is, or None."""
+        """What is due by the clock; returns when (ms) the next thing is, or None. Free while nothing is due."""
+        following = self._next()
+        if now < self._look_at and (following is None or now < following):
+            return following
         async with self._lock:
-            keys, following = await self.desk.due(now)
+            keys, self._next_due = await self.desk.due(now)
+            # Another process may have written what is due: look again soon, whatever is known here.
+            self._look_at = now + LOOK_MS
             await self._refresh([key for key in keys if key not in self.board.tickets])
             trial = self.board.trial(fold)
             options = self.policy
@@ -249,9 +258,17 @@ class Pipeline:
                 await self._commit(trial, over, now, also=keys)
             except Conflict:
                 await self._refresh(keys)
+                self._look_at = now
                 return now + RETRY_MS
+            except StorageError:
+                self._look_at = now
+                raise
             self._forget(now)
-        return min((at for at in (following, self.ledger.next_expiry()) if at is not None), default=None)
+        return self._next()
+
+    def _next(self) -> int | None:
+        known = (self._next_due, self.ledger.next_expiry())
+        return min((at for at in known if at is not None), default=None)
 
     def _facts(self, ticket: Ticket, now: int) -> Iterable[Any]:
         return triage(ticket, self.policy.facts(ticket), self.policy.tickets, now)
@@ -332,6 +349,8 @@ class Pipeline:
             self.failing = str(error)
             raise
         self.failing = None
+        due = [at for at in (self._next_due, *(draft.due_at for draft in drafts)) if at is not None]
+        self._next_due = min(due, default=None)
         self.ledger.keep(entries.values())
         for committed in done:
             self.board.put(slim(committed.ticket))

@@ -37,6 +37,7 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
         self._firing: dict[str, int] = {}
+        self._next_expiry: int | None = None
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -84,17 +85,24 @@ class Ledger:
             self._entries[alert.fingerprint, alert.starts_at] = replace(entry, news=False)
             if alert.status == "firing":
                 self._firing[alert.fingerprint] = alert.starts_at
+                if entry.expires_at is not None:
+                    self._next_expiry = min(self._next_expiry or entry.expires_at, entry.expires_at)
             elif self._firing.get(alert.fingerprint) == alert.starts_at:
                 del self._firing[alert.fingerprint]
 
     def expired(self, now: int) -> list[Entry]:
         """Firing episodes that were neither repeated nor resolved in time."""
-        found = (self._entries[print_, start] for print_, start in self._firing.items())
-        return [entry for entry in found if entry.expires_at is not None and entry.expires_at <= now]
+        if self._next_expiry is None or now < self._next_expiry:
+            return []
+        found = [self._entries[print_, start] for print_, start in self._firing.items()]
+        over = [entry for entry in found if entry.expires_at is not None and entry.expires_at <= now]
+        if not over:
+            self._next_expiry = min((e.expires_at for e in found if e.expires_at is not None), default=None)
+        return over
 
     def next_expiry(self) -> int | None:
-        found = (self._entries[print_, start].expires_at for print_, start in self._firing.items())
-        return min((at for at in found if at is not None), default=None)
+        """When (ms) to look for expired episodes again; never later than the first of them expires."""
+        return self._next_expiry
 
     def forget(self, before: int) -> None:
         """Drop what ended and was not heard of since ``before`` (ms)."""
