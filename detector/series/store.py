@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.nouns import Batch, Ids, Times, Values
+from detector.series import allocation
 from detector.series import cohort as co
 from detector.series.labels import Index
 from detector.series.limits import Depth, Limits
@@ -194,7 +195,9 @@ class Store:
 
 
 def warm() -> None:
-    """Compile (or load from the cache) every kernel of this room, off the event loop."""
+    """Make the process ready for the arrays: kernels compiled (or loaded from the cache), the allocator told; off the
+    event loop."""
+    allocation.settle()
     store = Store()
     ids = [store.index.intern((("__name__", "warm"), ("n", str(i))), "warm") for i in range(3)]
     series = np.array(ids * 2, np.int32)
