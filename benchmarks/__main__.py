@@ -12,6 +12,7 @@ ALL = {
     "ingest_cost": [],
     "alert_latency": [],
     "anomaly_cost": [],
+    "query_cost": [],
 }
 
 
