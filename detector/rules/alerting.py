@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from detector.nouns import Evidence, Impact, LabelSet, Symptom
 from detector.rules import templates
+from detector.rules.evidence import is_plain
 from detector.rules.groups import Rule
 from detector.rules.promql.columns import NAME
 from detector.rules.promql.errors import ExecutionError
@@ -135,6 +136,8 @@ def symptom(rule: Rule, instance: Instance, service: str, at: int, *, active: bo
     labels = dict(instance.labels)
     category = labels.get("category")
     value = instance.value if math.isfinite(instance.value) else None
+    # A metric whose unit is not the value's would have the value read as bytes where it is a share.
+    unit, metric = instance.evidence.unit if instance.evidence else "", rule.metric
     return Symptom(
         id=symptom_id("rule", labels, instance.active_at),
         detector="rule",
@@ -142,7 +145,7 @@ def symptom(rule: Rule, instance: Instance, service: str, at: int, *, active: bo
         name=rule.name,
         service=service,
         labels=labels,
-        metric=rule.metric,
+        metric=metric if unit or is_plain(rule.expr) else "",
         score=0.0,
         value=value,
         lower=None,

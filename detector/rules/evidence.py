@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from detector.nouns import Evidence
-from detector.rules.promql.ast import COMPARISONS, Binary, Expr, Negation, Number, Selector, type_of, walk
+from detector.rules.groups import Rule
+from detector.rules.promql.ast import (
+    COMPARISONS,
+    Aggregation,
+    Binary,
+    Call,
+    Expr,
+    Negation,
+    Number,
+    Range,
+    Selector,
+    type_of,
+    walk,
+)
 from detector.rules.promql.engine import Budget, Engine
 from detector.rules.promql.errors import PromQLError
 from detector.rules.promql.values import Series
@@ -17,6 +31,9 @@ STEP_MS = 60_000
 MOST = 20
 """Pictures made per evaluation of a rule: in a storm the twenty-first adds nothing."""
 _SAMPLES = 5_000_000
+_SAME_UNIT = frozenset({"sum", "avg", "min", "max", "topk", "bottomk", "quantile"})
+_WORDED = re.compile(r"\$value[^{}]*?humanize(Percentage|Duration|1024)|\$value[^{}]*\}\}\s?(%)")
+_UNITS = {"Percentage": "ratio", "Duration": "seconds", "1024": "bytes", "%": "percent"}
 
 
 def compared(expr: Expr) -> tuple[Expr, float | None]:
@@ -29,6 +46,30 @@ def compared(expr: Expr) -> tuple[Expr, float | None]:
         if type_of(side) != "scalar":
             return side, _constant(other)
     return expr, None
+
+
+def is_plain(expr: Expr) -> bool:
+    """Whether the alert's value is a metric's own, so that the metric's name tells its unit."""
+    side, _ = compared(expr)
+    while not isinstance(side, Selector):
+        if isinstance(side, Aggregation) and side.operator in _SAME_UNIT:
+            side = side.expr
+        elif isinstance(side, Call) and side.function.removesuffix("_over_time") in {*_SAME_UNIT, "last"} - {"sum"}:
+            arg = side.args[-1]
+            if not isinstance(arg, Range):
+                return False
+            side = arg.selector
+        else:
+            return False
+    return True
+
+
+def unit_of_value(rule: Rule) -> str:
+    """The unit of a rule's value as its annotations word it, or empty: ``{{ $value | humanizePercentage }}`` is a ratio."""
+    for _, template in rule.annotations:
+        if match := _WORDED.search(template.source):
+            return _UNITS[match[1] or match[2]]
+    return ""
 
 
 def _constant(expr: Expr) -> float | None:
@@ -47,10 +88,10 @@ def _constant(expr: Expr) -> float | None:
     return None
 
 
-def evidence(engine: Engine, expr: Expr, samples: Sequence[Mapping[str, str]], at: int) -> list[Evidence | None]:
-    """One picture for each of ``samples`` (label sets that ``expr`` found at ``at`` ms); None where there is none."""
+def evidence(engine: Engine, rule: Rule, samples: Sequence[Mapping[str, str]], at: int) -> list[Evidence | None]:
+    """One picture for each of ``samples`` (label sets that ``rule`` found at ``at`` ms); None where there is none."""
     out: list[Evidence | None] = [None] * len(samples)
-    side, limit = compared(expr)
+    side, limit = compared(rule.expr)
     if type_of(side) != "vector" or not any(isinstance(node, Selector) for node in walk(side)):
         return out
     try:
@@ -61,7 +102,7 @@ def evidence(engine: Engine, expr: Expr, samples: Sequence[Mapping[str, str]], a
     for i, sample in enumerate(samples[:MOST]):
         row = rows.get(_key(sample))
         if row is not None:
-            out[i] = _picture(series, row, limit)
+            out[i] = _picture(series, row, limit, unit_of_value(rule))
     return out
 
 
@@ -73,10 +114,10 @@ def _key(labels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, value) for name, value in labels.items() if name != "__name__"))
 
 
-def _picture(series: Series, row: int, limit: float | None) -> Evidence | None:
+def _picture(series: Series, row: int, limit: float | None, unit: str) -> Evidence | None:
     part = slice(int(series.first[row]), int(series.first[row + 1]))
     at, value = series.at[part], series.value[part]
     usable = np.isfinite(value)
     if not usable.any():
         return None
-    return Evidence(tuple(at[usable].tolist()), tuple(value[usable].tolist()), limit=limit)
+    return Evidence(tuple(at[usable].tolist()), tuple(value[usable].tolist()), limit=limit, unit=unit)

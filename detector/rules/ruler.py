@@ -227,9 +227,10 @@ class Ruler:
             run.symptoms.append(self._symptom(rule, instance, at, active=what != "over"))
 
     def _draw(self, rule: Rule, happened: Sequence[tuple[Happening, Instance]], at: int) -> None:
-        fired = [instance for what, instance in happened if what == "fired"]
+        # After a restart the picture is gone: the next news brings one.
+        fired = [i for what, i in happened if what == "fired" or (what == "news" and i.evidence is None)]
         if fired:
-            pictures = evidence(self._engine, rule.expr, [instance.sample for instance in fired], at)
+            pictures = evidence(self._engine, rule, [instance.sample for instance in fired], at)
             for instance, picture in zip(fired, pictures, strict=True):
                 instance.evidence = picture
 

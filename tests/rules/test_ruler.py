@@ -97,6 +97,24 @@ groups:
     assert [s.impact.likely - T0 for s in sooner.symptoms if s.impact] == [1_800_000, 900_000]
 
 
+@pytest.mark.parametrize(
+    ("expr", "summary", "metric", "unit"),
+    [
+        ("load > 5", "{{ $value }}", "load", ""),
+        ("max by (instance) (avg_over_time(load[1m])) > 5", "{{ $value }}", "load", ""),
+        ("load / load > 0", "{{ $value | humanizePercentage }}", "load", "ratio"),
+        ("100 * load / load > 0", "{{ $value | printf `%.1f` }}% used", "load", "percent"),
+        ("load * 2 > 0", "{{ $value }}", "", ""),
+    ],
+)
+def test_the_unit_is_what_the_annotation_says(expr: str, summary: str, metric: str, unit: str) -> None:
+    text = f"groups: [{{name: u, rules: [{{alert: U, expr: '{expr}', annotations: {{summary: '{summary}'}}}}]}}]"
+    [symptom] = Scene(groups_of(text), {LOAD: lambda t: 9.0}).run(0).symptoms
+    assert symptom.metric == metric
+    assert symptom.evidence is not None
+    assert symptom.evidence.unit == unit
+
+
 RECORD = """
 groups:
   - name: r
