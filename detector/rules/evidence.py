@@ -65,7 +65,7 @@ def is_plain(expr: Expr) -> bool:
 
 
 def unit_of_value(rule: Rule) -> str:
-    """The unit of a rule's value as its annotations word it, or empty: ``{{ $value | humanizePercentage }}`` is a ratio."""
+    """The unit of a rule's value as its annotations word it (``| humanizePercentage``: a ratio), or empty."""
     for _, template in rule.annotations:
         if match := _WORDED.search(template.source):
             return _UNITS[match[1] or match[2]]
