@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from detector.ingest.decode.remote_write import RemoteWriteDecoder
 from detector.ingest.scrape import ScrapeResult
 from detector.nouns import Control, Symptom
 from detector.series.journal import Journal, Record
+from detector.series.segments import JournalFull
 from detector.series.snapshot import Snapshots
 from detector.shard import Advance, Plan, Prepared, Query, Shard
 
@@ -90,8 +92,12 @@ class Heart:
     # --- event time -------------------------------------------------------------------------------------------------
 
     def advance(self, to: int) -> Advance:
-        """Move event time; journaled, so that a replay moves it at the same place among the samples."""
-        self.journal.append_advance(to)
+        """Move event time; journaled, so that a replay moves it at the same place among the samples. A full disk stops
+        ingest, never time: absence has to be seen all the same, and a replay without the record finds it a step later."""
+        try:
+            self.journal.append_advance(to)
+        except JournalFull as error:
+            log.warning("event time moves on without the journal: %s", error)
         return self.shard.advance(to)
 
     def _follow(self) -> tuple[Advance, ...]:
@@ -112,7 +118,8 @@ class Heart:
         return self.shard.query(query)
 
     def control(self, control: Control) -> None:
-        self.journal.append_control(self.shard.seq + 1, control)
+        with suppress(JournalFull):
+            self.journal.append_control(self.shard.seq + 1, control)
         self.shard.control(self.shard.seq + 1, control)
 
     def prepare(self, plan: Plan) -> Prepared:

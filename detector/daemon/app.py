@@ -505,10 +505,14 @@ def _directory(path: Path) -> None:
 def _warm() -> None:
     """Compile what is compiled, before the first sample waits for it."""
     from detector.anomaly import bank
+    from detector.ingest.decode import warming as decoders
+    from detector.rules import warming as rules
     from detector.series import store
 
     store.warm()
+    decoders.warm()
     bank.warm()
+    rules.warm()
 
 
 def _named(name: str, work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
