@@ -92,8 +92,8 @@ class Heart:
     # --- event time -------------------------------------------------------------------------------------------------
 
     def advance(self, to: int) -> Advance:
-        """Move event time; journaled, so that a replay moves it at the same place among the samples. A full disk stops
-        ingest, never time: absence has to be seen all the same, and a replay without the record finds it a step later."""
+        """Move event time; journaled, so that a replay moves it at the same place among the samples. A full disk
+        stops ingest, never time: absence has to be seen all the same, and a replay finds it a step later."""
         try:
             self.journal.append_advance(to)
         except JournalFull as error:
