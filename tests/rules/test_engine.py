@@ -104,6 +104,19 @@ def test_results_follow_series_that_come() -> None:
         assert both.value.tolist() == [1.0] * n
 
 
+def test_what_expressions_make_does_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detector.rules.promql.engine.MAX_TEXTS", 50)
+    store = new_store()
+    engine = Engine(store)
+    put(store, {labels_of("x", i=str(i)): [(T0 + t, float(t * 7 + i)) for t in range(100)] for i in range(9)})
+    expr = parse('count_values("v", x)')
+    for t in range(100):
+        value = engine.instant(expr, T0 + t)
+        assert isinstance(value, Vector)
+        assert sorted(int(s["v"]) for s in value.labels.label_sets()) == [t * 7 + i for i in range(9)]
+        assert len(engine.texts) < 70
+
+
 def test_a_range_query_is_its_instants() -> None:
     store = new_store()
     put(store, {labels_of("x", i=str(i)): [(T0 + t * 1000, float(t * i)) for t in range(i, 300, 15)] for i in range(5)})

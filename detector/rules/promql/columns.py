@@ -23,6 +23,9 @@ from detector.series.labels import Index
 
 NAME = "__name__"
 _REMEMBERED = 64
+_REMEMBERED_OF_MANY = 8
+_MANY = 4096
+"""Rows from which what is derived costs memory worth saving: then fewer things are remembered."""
 Mask = npt.NDArray[np.bool_]
 T = TypeVar("T")
 
@@ -37,6 +40,10 @@ class Texts:
         self._index = index
         self._own: dict[str, int] = {}
         self._texts: list[str] = [""]
+
+    def __len__(self) -> int:
+        """How many texts only expressions made."""
+        return len(self._own)
 
     def code(self, text: str) -> int:
         known = self._index.code(text)
@@ -99,7 +106,7 @@ class Labels:
         """``make()``, once per ``key``; the oldest of many is forgotten."""
         found: T | None = self._memo.get(key)
         if found is None:
-            if len(self._memo) >= _REMEMBERED:
+            if len(self._memo) >= (_REMEMBERED if self.size <= _MANY else _REMEMBERED_OF_MANY):
                 del self._memo[next(iter(self._memo))]
             found = self._memo[key] = make()
         return found

@@ -39,6 +39,7 @@ from detector.series.store import Store
 LOOKBACK_MS = 300_000
 SUBQUERY_STEP_MS = 60_000
 MAX_SELECTIONS = 20_000
+MAX_TEXTS = 200_000
 _NO_VALUES = np.empty(0, np.float64)
 _NO_TIMES = np.empty(0, np.int64)
 
@@ -141,9 +142,10 @@ class Engine:
         return Labels(self._texts, len(ids), index.label_names(ids), lambda name: index.label_column(ids, name))
 
     def _refresh(self) -> None:
-        """Forget what depends on the index when series came or went: codes may stand for other texts now."""
+        """Forget what depends on the index when series came or went: codes may stand for other texts now. So too
+        when expressions made many texts of their own (``count_values`` of what always changes)."""
         generation = self._store.index.generation
-        if generation == self._generation:
+        if generation == self._generation and len(self._texts) <= MAX_TEXTS:
             return
         self._generation = generation
         for selection in self._selections.values():
