@@ -237,25 +237,9 @@ class Pipeline:
             # Another process may have written what is due: look again soon, whatever is known here.
             self._look_at = now + LOOK_MS
             await self._refresh([key for key in keys if key not in self.board.tickets])
-            trial = self.board.trial(fold)
-            options = self.policy
-            for key in keys:
-                ticket = trial.ticket(key)
-                if ticket is None:
-                    continue
-                due = ending(ticket, now, options.incidents.quiet_period, options.tickets.close_after)
-                for change in due or self._facts(ticket, now):
-                    trial.apply(change)
             expired = self.ledger.expired(now)
-            self._expire(expired, trial, now)
-            # What expired keeps its time of expiry: it may come back at any time, unlike what was resolved.
-            over = {
-                (e.alert.fingerprint, e.alert.starts_at): replace(e, alert=replace(e.alert, status="resolved"))
-                for e in expired
-            }
             try:
-                # A ticket that is due with nothing to say is written too: that moves its due time.
-                await self._commit(trial, over, now, also=keys)
+                await self._sweep(keys, expired, now)
             except Conflict:
                 await self._refresh(keys)
                 self._look_at = now
@@ -263,8 +247,40 @@ class Pipeline:
             except StorageError:
                 self._look_at = now
                 raise
+            except Exception:
+                log.exception("what is due could not be decided together: each on its own")
+                await self._sweep_each(keys, expired, now)
             self._forget(now)
         return self._next()
+
+    async def _sweep(self, keys: Sequence[str], expired: Sequence[Entry], now: int) -> None:
+        trial = self.board.trial(fold)
+        options = self.policy
+        for key in keys:
+            ticket = trial.ticket(key)
+            if ticket is None:
+                continue
+            due = ending(ticket, now, options.incidents.quiet_period, options.tickets.close_after)
+            for change in due or self._facts(ticket, now):
+                trial.apply(change)
+        self._expire(expired, trial, now)
+        # What expired keeps its time of expiry: it may come back at any time, unlike what was resolved.
+        over = {
+            (e.alert.fingerprint, e.alert.starts_at): replace(e, alert=replace(e.alert, status="resolved"))
+            for e in expired
+        }
+        # A ticket that is due with nothing to say is written too: that moves its due time.
+        await self._commit(trial, over, now, also=keys)
+
+    async def _sweep_each(self, keys: Sequence[str], expired: Sequence[Entry], now: int) -> None:
+        """One that fails does not stop the clocks of the others; it is tried again with the next look."""
+        for alone in [*(([key], ()) for key in keys), *(((), [entry]) for entry in expired)]:
+            try:
+                await self._sweep(*alone, now)
+            except StorageError:
+                raise
+            except Exception:
+                log.exception("what is due could not be decided: %s", alone)
 
     def _next(self) -> int | None:
         known = (self._next_due, self.ledger.next_expiry())

@@ -17,6 +17,7 @@ from detector.nouns import SYSTEM, Findings, Report, Reporter, Sent, Ticket, Vie
 from detector.pipeline import NoSuchTicket, NotAllowed, Pipeline, Policy
 from detector.tickets.database import StorageError, address
 from detector.tickets.desk import TicketQuery, number
+from detector.tickets.lifecycle import ending
 from detector.tickets.outbox import Outbox
 from detector.tickets.owed import Route
 from tests.rows import DAY, HOUR, MINUTE, NOW, alert, rows, symptom
@@ -426,3 +427,35 @@ async def test_one_huge_post_is_decided_in_portions_and_answered_when_all_of_it_
         decider.cancel()
         assert len(commits) == 6
         assert sum(len(t.symptoms) for t in await all_tickets(pipeline)) == 450
+
+
+async def test_one_ticket_whose_clock_cannot_be_decided_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(ticket: Ticket, *rest: int) -> list[Any]:
+        if ticket.key == "INC-1":
+            raise ZeroDivisionError
+        return ending(ticket, *rest)
+
+    async with rows() as pipeline:
+        for name in "ab":
+            over = replace(symptom(name, service=name), active=False)
+            await pipeline.step([symptom(name, service=name)], [], NOW)
+            await pipeline.step([over], [], NOW)
+        monkeypatch.setattr("detector.pipeline.ending", broken)
+        assert await pipeline.tick(NOW + 11 * MINUTE) is not None
+        assert [t.state for t in await all_tickets(pipeline)] == ["triaged", "resolved"]
+        assert "INC-1" in caplog.text
+        monkeypatch.undo()
+        await pipeline.tick(NOW + 12 * MINUTE)
+        assert {t.state for t in await all_tickets(pipeline)} == {"resolved"}
+
+
+async def test_two_people_take_one_ticket_and_the_second_is_told_who_has_it() -> None:
+    async with rows() as pipeline:
+        await pipeline.step([symptom()], [], NOW)
+        await pipeline.act("INC-1", "ack", Viewer("ann"), now=NOW + 1)
+        with pytest.raises(NotAllowed, match="held by ann"):
+            await pipeline.act("INC-1", "ack", Viewer("bo"), now=NOW + 1)
+        await pipeline.act("INC-1", "assign", Viewer("bo"), now=NOW + 2, assignee="bo")
+        assert (await all_tickets(pipeline))[0].assignee == "bo"

@@ -181,6 +181,8 @@ def acknowledge(ticket: Ticket, who: str, now: int) -> list[Change]:
     _alive(ticket, "acknowledged")
     if ticket.acknowledged_at is not None and ticket.assignee == who:
         return []
+    if ticket.acknowledged_at is not None and ticket.assignee is not None:
+        raise NotAllowed(f"{ticket.key} is held by {ticket.assignee} already: assign it to yourself to take it over")
     return [Acknowledged(ticket.key, now, who, assignee=who)]
 
 
