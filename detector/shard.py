@@ -22,6 +22,7 @@ from detector.series.limits import Depth, Limits
 from detector.series.store import Accepted, Store
 
 STATE_VERSION = 1
+HOLE_MS = 3_600_000
 
 ServiceOf = Callable[[Mapping[str, str]], str]
 
@@ -76,7 +77,7 @@ class Shard:
     def __init__(self, plan: Plan, *, evict: bool = True) -> None:
         self.store = Store(plan.limits, plan.depth(), evict=evict)
         self.engine = Engine(self.store)
-        self.ruler = Ruler(self.store, plan.groups, plan.service_of, plan.external_labels)
+        self.ruler = Ruler(self.store, plan.groups, plan.service_of, plan.external_labels, self.engine)
         self.bank = Bank(self.store, plan.anomaly, plan.service_of)
         self.seq = 0
         self.upto = 0
@@ -101,6 +102,9 @@ class Shard:
         """Move event time to ``to`` (ms): evaluate rules, step models, forecast. Going back is a no-op."""
         if to <= self.upto:
             return Advance(Findings(self.upto))
+        if self.upto and to - self.upto > HOLE_MS:
+            # As Prometheus does after a long stop: what was missed is not evaluated late, one slot after the other.
+            self.ruler.skip_to(to - 1)
         self.upto = to
         ruled = self.ruler.evaluate(to)
         modelled = self.bank.advance(to)
