@@ -25,9 +25,9 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-HEALTHY_S = 35.0
+HEALTHY_S = 50.0
 OPEN_FILES = 420
-LEAK_EVERY = 6
+LEAK_EVERY = 5
 REQUESTS_PER_S = 25.0
 QUEUE_LIMIT = 400
 JOB_S = 0.020

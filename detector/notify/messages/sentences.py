@@ -135,6 +135,8 @@ def _delivered(data: Data, at: int, zone: tzinfo) -> str:
 _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "opened": _opened,
     "symptom-joined": _symptom_joined,
+    "symptom-refreshed": lambda data, at, zone: "Symptom seen again: " + _text(data.get("symptom") or {}, "summary"),
+    "absorbed": lambda data, at, zone: f"Took in {_text(data, 'source', 40)} with its symptoms",
     "phase-changed": _phase_changed,
     "forecast-changed": _forecast_changed,
     "triaged": _triaged,
