@@ -89,7 +89,7 @@ def fold(ticket: Ticket | None, change: Change) -> Ticket:
         case Acknowledged(at=at, assignee=assignee):
             return replace(
                 ticket, state="diagnosing", assignee=assignee, waiting=None,
-                acknowledged_at=ticket.acknowledged_at or at, first_response_at=ticket.first_response_at or at,
+                acknowledged_at=at, first_response_at=ticket.first_response_at or at,
             )  # fmt: skip
         case Assigned(assignee=assignee):
             return replace(ticket, assignee=assignee)
@@ -177,11 +177,9 @@ def _clock_state(ticket: Ticket, name: str, state: Any) -> Ticket:
 
 
 def acknowledge(ticket: Ticket, who: str, now: int) -> list[Change]:
-    """Take the ticket: paging stops."""
+    """Take the ticket: paging stops. Whoever holds it may do so again, to end the pages of what became worse since."""
     _alive(ticket, "acknowledged")
-    if ticket.acknowledged_at is not None and ticket.assignee == who:
-        return []
-    if ticket.acknowledged_at is not None and ticket.assignee is not None:
+    if ticket.acknowledged_at is not None and ticket.assignee not in (None, who):
         raise NotAllowed(f"{ticket.key} is held by {ticket.assignee} already: assign it to yourself to take it over")
     return [Acknowledged(ticket.key, now, who, assignee=who)]
 
