@@ -183,6 +183,7 @@ def incidents(
     state: Annotated[str | None, typer.Option(help="list: only this state.")] = None,
     phase: Annotated[str | None, typer.Option(help="list: only this phase.")] = None,
     service: Annotated[str | None, typer.Option(help="list: only this service.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="resolve: although symptoms are active.")] = False,
     url: Annotated[str, typer.Option(envvar="DETECTOR_URL", help="The daemon.")] = "http://127.0.0.1:9797",
     as_json: Annotated[bool, typer.Option("--json", help="The answer as it came.")] = False,
 ) -> None:
@@ -193,7 +194,7 @@ def incidents(
         if action == "list":
             ok = list_incidents(url, {"state": state, "phase": phase, "service": service}, as_json)
         else:
-            ok = act_incident(url, action, key, argument, as_json)
+            ok = act_incident(url, action, key, argument, as_json, force)
     except (Unreachable, Wrong) as error:
         refuse(str(error))
     raise typer.Exit(0 if ok else 1)

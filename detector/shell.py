@@ -73,20 +73,26 @@ def list_incidents(url: str, filters: Mapping[str, str | None], as_json: bool) -
     return True
 
 
-def act_incident(url: str, action: str, key: str | None, argument: str | None, as_json: bool) -> bool:
+def act_incident(
+    url: str, action: str, key: str | None, argument: str | None, as_json: bool, force: bool = False
+) -> bool:
     """Show one incident, or do ``action`` on it and show what it became."""
     if action != "show" and action not in _ARGUMENT:
         raise Wrong(f"{action!r} is no action; allowed: list, show, {', '.join(_ARGUMENT)}")
     if key is None:
         raise Wrong(f"`detector incidents {action}` needs the incident's key, such as INC-42")
     path = f"/api/incidents/{urllib.parse.quote(key, safe='')}"
-    body: dict[str, str] | None = None
+    body: dict[str, Any] | None = None
     if action != "show":
         path += f"/{action}"
         name = _ARGUMENT[action]
         if argument is not None and name is None:
             raise Wrong(f"`detector incidents {action}` takes no value")
         body = {name: argument} if name and argument is not None else {}
+        if force:
+            if action != "resolve":
+                raise Wrong(f"--force is for resolve, not for {action}")
+            body["force"] = True
     answer = _call(url, path, body)
     if "key" not in answer:
         return _refused(answer)
