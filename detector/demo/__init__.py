@@ -86,7 +86,7 @@ def _explain(console: Console, url: str, port: int) -> None:
     console.print(f"  now            the shop is healthy and in use; the board stays empty for about {HEALTHY_S:.0f} s")
     console.print(f"  then           it leaks open files towards its limit of {OPEN_FILES}, and its queue gets slower")
     console.print("  within 3 min   an incident opens, with chart and forecast; its message is printed here")
-    console.print("  after 4 min    the shop really fails: the incident turns from predicted to disrupting")
+    console.print("  in minute 4    the shop really fails: the incident turns from predicted to disrupting")
     console.print("\n  Press Ctrl-C to end.\n")
 
 
