@@ -1,10 +1,11 @@
-"""Cohorts: series that share their timestamps, kept time-major in small blocks of one pool.
+"""Cohorts: series that share their timestamps, kept in small blocks of one pool.
 
 A cohort is a doubly linked list of blocks, oldest to newest. A block holds up to ``rows`` rows in
-``rows * (width + 1)`` cells of the pool: first the timestamps, then row after row the value bits of every column,
-:data:`ABSENT` where a series has no sample. Rows are in strict order of time over the whole list. So a ring grows
-lazily, sheds its oldest block, widens at its newest and takes a late row in its middle, all without moving more than
-one block.
+``rows * (width + 1)`` cells of the pool: first the timestamps, then column after column the value bits of every
+row, :data:`ABSENT` where a series has no sample. Rows are in strict order of time over the whole list. So a ring
+grows lazily, sheds its oldest block, widens at its newest and takes a late row in its middle, all without moving
+more than one block; an arriving scrape touches only the newest blocks, which the processor's cache holds, and a
+window of one series reads eight samples from each cache line.
 
 Everything is arrays in :class:`Ring`, so that one kernel serves all cohorts in one pass. Kernels never allocate pool
 or block numbers beyond what is there: they stop, say so, and are called again after :mod:`detector.series.store` has
@@ -160,7 +161,7 @@ def last_time(ring: Ring, block: int) -> int:
 @inlined
 def cell_of(ring: Ring, block: int, row: int, column: int) -> int:
     """Index into the pool."""
-    return i64(ring.offset[block] + ring.rows[block] + i64(row) * ring.width[block] + column)
+    return i64(ring.offset[block] + (i64(column) + 1) * ring.rows[block] + row)
 
 
 @inlined
@@ -191,19 +192,17 @@ def shed(ring: Ring, cohort: int, horizon: int) -> None:
 def copy_row(ring: Ring, source: int, row: int, target: int, to: int) -> None:
     """Row with its time into another block at least as wide; further columns become absent."""
     ring.cells[ring.offset[target] + to] = ring.cells[ring.offset[source] + row]
-    a, b = cell_of(ring, source, row, 0), cell_of(ring, target, to, 0)
     for c in range(ring.width[source]):
-        ring.cells[b + c] = ring.cells[a + c]
+        ring.cells[cell_of(ring, target, to, c)] = ring.cells[cell_of(ring, source, row, c)]
     for c in range(ring.width[source], ring.width[target]):
-        ring.cells[b + c] = ABSENT
+        ring.cells[cell_of(ring, target, to, c)] = ABSENT
 
 
 @compiled
 def blank_row(ring: Ring, block: int, row: int, at: int) -> None:
     ring.cells[ring.offset[block] + row] = at
-    a = cell_of(ring, block, row, 0)
     for c in range(ring.width[block]):
-        ring.cells[a + c] = ABSENT
+        ring.cells[cell_of(ring, block, row, c)] = ABSENT
 
 
 @compiled
@@ -430,21 +429,19 @@ def gather(ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks: Tim
             base = ring.offset[block]
             if ring.cells[base] > end:
                 break
-            width = i64(ring.width[block])
-            if column < width:
+            if column < ring.width[block]:
                 low, high = i64(0), i64(ring.used[block])
                 if ring.cells[base] <= start:
                     low = rows_up_to(ring, block, start)
                 if ring.cells[base + high - 1] > end:
                     high = rows_up_to(ring, block, end)
-                cell = base + ring.rows[block] + low * width + column
+                cell = cell_of(ring, block, 0, column)
                 for row in range(low, high):
-                    b = ring.cells[cell]
+                    b = ring.cells[cell + row]
                     # Written before it is known to count: the place is there, and the next sample takes it otherwise.
                     times[n] = ring.cells[base + row]
                     bits[n] = b
                     n += i64(b != ABSENT and b != STALE_BITS)
-                    cell += width
             block = i64(ring.newer[block])
     first[len(ids)] = n
     return n

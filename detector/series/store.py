@@ -5,7 +5,7 @@ Single writer, no locks, no clock: event time is an argument. See :mod:`detector
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +31,8 @@ REASONS = {
 FURTHEST = 9_000_000_000_000_000
 """Timestamps (ms) beyond it either way are refused, so that differences of times never overflow."""
 NAMED_OFFENDERS = 5
+PART = 1 << 15
+"""Samples of a window's part: times and values, half a MiB, stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +139,23 @@ class Store:
 
     def window(self, ids: Ids, start: int, end: int) -> Window:
         """Samples in (start, end], left-open, stale markers removed."""
+        whole = next(self.windows(ids, start, end, most=FURTHEST), None)
+        return whole or Window(ids, np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
+
+    def windows(self, ids: Ids, start: int, end: int, most: int = PART) -> Iterator[Window]:
+        """As :meth:`window`, in parts of about ``most`` samples: what one part holds, the next overwrites."""
         ids = self._known(ids)
         ring = self._population.ring
         first, blocks = np.empty(len(ids) + 1, np.int64), np.empty(len(ids), np.int64)
         co.count_rows(ring, ids, start, end, first, blocks)
-        most = int(first[-1])
-        times, bits = np.empty(most, np.int64), np.empty(most, np.int64)
-        n = co.gather(ring, ids, start, end, first, blocks, times, bits)
-        return Window(ids, first, times[:n], bits[:n].view(np.float64))
+        cuts = np.flatnonzero(np.diff(first[:-1] // most, prepend=-1))  # where a part begins
+        ends = np.append(cuts, len(ids))[1:]
+        room = int((first[ends] - first[cuts]).max(initial=0))
+        times, bits = np.empty(room, np.int64), np.empty(room, np.int64)
+        for cut, stop in zip(cuts.tolist(), ends.tolist(), strict=True):
+            own = np.empty(stop - cut + 1, np.int64)
+            n = co.gather(ring, ids[cut:stop], start, end, own, blocks[cut:stop], times, bits)
+            yield Window(ids[cut:stop], own, times[:n], bits[:n].view(np.float64))
 
     def evidence(self, id: int, start: int, end: int) -> tuple[Times, Values]:
         """One series' samples in (start, end]."""

@@ -7,7 +7,7 @@ not change; an evaluation in between costs the store's window, a kernel and litt
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ from detector.rules.promql.ast import (
 from detector.rules.promql.columns import NAME, Labels, Texts, constant
 from detector.rules.promql.errors import BudgetExceeded, ExecutionError
 from detector.rules.promql.matching import binary
-from detector.rules.promql.values import Series, Value, Vector, combine
+from detector.rules.promql.values import Samples, Series, Value, Vector, combine
 from detector.series.labels import Matcher
 from detector.series.store import Store
 
@@ -194,14 +194,20 @@ class _Evaluation:
                 assert param is None or isinstance(param, float | str)
                 return aggregate(expr, self._vector(expr.expr), param)
             case Binary():
-                left, right = self.evaluate(expr.left), self.evaluate(expr.right)
-                assert isinstance(left, Vector | float)
-                assert isinstance(right, Vector | float)
-                return binary(expr, left, right)
+                return self._binary(expr)
             case Negation():
                 value = self.evaluate(expr.expr)
                 assert isinstance(value, Vector | float)
                 return value.marked(-value.value) if isinstance(value, Vector) else -value
+
+    def _binary(self, node: Binary) -> Vector | float:
+        left = self.evaluate(node.left)
+        assert isinstance(left, Vector | float)
+        if isinstance(left, Vector) and not len(left.value) and node.operator != "or":
+            return left  # nothing to match, to keep or to count with: the other side need not be known
+        right = self.evaluate(node.right)
+        assert isinstance(right, Vector | float)
+        return binary(node, left, right)
 
     def _vector(self, expr: Expr) -> Vector:
         value = self.evaluate(expr)
@@ -227,12 +233,21 @@ class _Evaluation:
         if isinstance(expr, Subquery):
             return self._subquery(expr)
         assert isinstance(expr, Range)
-        selection = self._engine.select(expr.selector)
-        end = self._when.shifted(expr.selector.at, expr.selector.offset)
-        start = end - expr.range
+        selection, start, end = self._window(expr)
         window = self._engine.store.window(selection.ids, start, end)
         self._budget.spend(len(window.value))
-        return Series(selection.labels, window.first, window.at, window.value, start, end)
+        return Series(window.first, window.at, window.value, start, end, selection.labels)
+
+    def _window(self, expr: Range) -> tuple[Selection, int, int]:
+        """The series meant, and the range (start, end] ms."""
+        end = self._when.shifted(expr.selector.at, expr.selector.offset)
+        return self._engine.select(expr.selector), end - expr.range, end
+
+    def _parts(self, selection: Selection, start: int, end: int) -> Iterator[Samples]:
+        """The same samples as of :meth:`_series`, a few series at a time; a part is gone when the next is asked for."""
+        for window in self._engine.store.windows(selection.ids, start, end):
+            self._budget.spend(len(window.value))
+            yield Samples(window.first, window.at, window.value, start, end)
 
     def _subquery(self, expr: Subquery) -> Series:
         """The inner expression at multiples of the step in (end - range, end]."""
@@ -289,19 +304,22 @@ class _Evaluation:
         return instant.FUNCTIONS[name](vector, args)
 
     def _over_time(self, node: Call) -> Vector:
-        series: Series | None = None
+        samples: tuple[Labels, Iterable[Samples]] | None = None
         params = []
         for arg in node.args:
+            if isinstance(arg, Range):
+                selection, start, end = self._window(arg)
+                samples = selection.labels, self._parts(selection, start, end)
+                continue
             value = self.evaluate(arg)
             if isinstance(value, Series):
-                series = value
+                samples = value.labels, [value]
             else:
                 assert isinstance(value, float)
                 params.append(value)
-        assert series is not None
-        if not series.labels.size:
-            return Vector(series.labels, _NO_VALUES)
-        return over_time.apply(node.function, series, tuple(params), self._when.at)
+        assert samples is not None
+        labels, parts = samples
+        return over_time.apply(node.function, labels, parts, tuple(params), self._when.at)
 
     def _timestamp(self, arg: Expr) -> Vector:
         if isinstance(arg, Selector):

@@ -6,53 +6,57 @@ one. All mark the metric's name as to be dropped, except those in :data:`KEEP_NA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
 
 from detector.nouns import Values
 from detector.rules.promql import kernels
-from detector.rules.promql.values import Series, Vector
+from detector.rules.promql.columns import Labels
+from detector.rules.promql.values import Samples, Vector
 
 Result = tuple[Values, npt.NDArray[np.bool_]]
-RangeFunction = Callable[[Series, tuple[float, ...], int], Result]
+RangeFunction = Callable[[Samples, tuple[float, ...], int], Result]
 
 KEEP_NAME = frozenset({"last_over_time", "first_over_time"})
 
 
-def apply(function: str, series: Series, params: tuple[float, ...], at: int) -> Vector:
-    """Evaluate a range function at ``at`` ms over all rows that have enough samples."""
-    value, present = FUNCTIONS[function](series, params, at)
-    labels = series.labels if function in KEEP_NAME else series.labels.marked()
-    return Vector(labels, value).take(present)
+def apply(function: str, labels: Labels, parts: Iterable[Samples], params: tuple[float, ...], at: int) -> Vector:
+    """Evaluate a range function at ``at`` ms over all rows that have enough samples; ``parts`` together hold one row
+    for each of ``labels``."""
+    done = [FUNCTIONS[function](part, params, at) for part in parts]
+    if not done:
+        return Vector(labels, np.empty(0, np.float64))
+    value, present = (np.concatenate(arrays) for arrays in zip(*done, strict=True))
+    return Vector(labels if function in KEEP_NAME else labels.marked(), value).take(present)
 
 
 def _extrapolated(mode: int) -> RangeFunction:
-    def function(s: Series, params: tuple[float, ...], at: int) -> Result:
+    def function(s: Samples, params: tuple[float, ...], at: int) -> Result:
         return kernels.extrapolated(s.first, s.at, s.value, s.start, s.end, mode), s.count >= 2
 
     return function
 
 
 def _instantaneous(per_second: bool) -> RangeFunction:
-    def function(s: Series, params: tuple[float, ...], at: int) -> Result:
+    def function(s: Samples, params: tuple[float, ...], at: int) -> Result:
         return kernels.instantaneous(s.first, s.at, s.value, per_second), s.count >= 2
 
     return function
 
 
-def _deriv(s: Series, params: tuple[float, ...], at: int) -> Result:
+def _deriv(s: Samples, params: tuple[float, ...], at: int) -> Result:
     return kernels.regression(s.first, s.at, s.value, 0, True)[0], s.count >= 2
 
 
-def _predict_linear(s: Series, params: tuple[float, ...], at: int) -> Result:
+def _predict_linear(s: Samples, params: tuple[float, ...], at: int) -> Result:
     slope, intercept = kernels.regression(s.first, s.at, s.value, at, False)
     return slope * params[0] + intercept, s.count >= 2
 
 
 def _plain(kernel: Callable[[npt.NDArray[np.int64], Values], Values]) -> RangeFunction:
-    def function(s: Series, params: tuple[float, ...], at: int) -> Result:
+    def function(s: Samples, params: tuple[float, ...], at: int) -> Result:
         return kernel(s.first, s.value), s.count > 0
 
     return function
@@ -66,22 +70,22 @@ def _steps(mode: int) -> RangeFunction:
     return _plain(lambda first, value: kernels.steps(first, value, mode))
 
 
-def _quantile(s: Series, params: tuple[float, ...], at: int) -> Result:
+def _quantile(s: Samples, params: tuple[float, ...], at: int) -> Result:
     return kernels.quantile(s.first, s.value, params[0]), s.count > 0
 
 
-def _count(s: Series, params: tuple[float, ...], at: int) -> Result:
+def _count(s: Samples, params: tuple[float, ...], at: int) -> Result:
     return s.count.astype(np.float64), s.count > 0
 
 
-def _present(s: Series, params: tuple[float, ...], at: int) -> Result:
-    return np.ones(s.labels.size), s.count > 0
+def _present(s: Samples, params: tuple[float, ...], at: int) -> Result:
+    return np.ones(len(s.first) - 1), s.count > 0
 
 
 def _sample(last: bool) -> RangeFunction:
-    def function(s: Series, params: tuple[float, ...], at: int) -> Result:
+    def function(s: Samples, params: tuple[float, ...], at: int) -> Result:
         present = s.count > 0
-        value = np.full(s.labels.size, np.nan)
+        value = np.full(len(s.first) - 1, np.nan)
         index = s.first[1:][present] - 1 if last else s.first[:-1][present]
         value[present] = s.value[index]
         return value, present

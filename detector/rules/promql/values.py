@@ -40,11 +40,10 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Series:
-    """A range vector in CSR layout, for the range (start, end] ms: the samples of row i are
+class Samples:
+    """Rows of samples in CSR layout, for the range (start, end] ms: those of row i are
     ``value[first[i]:first[i + 1]]`` at ``at[...]`` ms, ascending."""
 
-    labels: Labels
     first: Times
     at: Times
     value: Values
@@ -55,6 +54,13 @@ class Series:
     def count(self) -> Times:
         """Samples per row, int64[n]."""
         return np.diff(self.first)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series(Samples):
+    """A range vector: samples with a label set per row."""
+
+    labels: Labels
 
 
 Value = Vector | Series | float | str
@@ -94,4 +100,4 @@ def combine(steps: Sequence[Vector], times: Sequence[int], start: int, end: int)
     np.cumsum(np.bincount(row, minlength=size), out=first[1:])
     if members is not None:
         labels = labels.take(members.astype(np.int64))
-    return Series(labels, first, at[order], value[order], start, end)
+    return Series(first, at[order], value[order], start, end, labels)
