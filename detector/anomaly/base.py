@@ -51,7 +51,9 @@ def taller(array: npt.NDArray[Any], capacity: int, fill: float = 0.0) -> npt.NDA
     have = array.shape[0]
     if capacity <= have:
         return array
-    out = np.full((max(capacity, have + have // 4 + 16), *array.shape[1:]), fill, array.dtype)
+    shape = (max(capacity, have + have // 4 + 16), *array.shape[1:])
+    # Zeros that are not needed yet are not in memory yet.
+    out = np.full(shape, fill, array.dtype) if fill else np.zeros(shape, array.dtype)
     out[:have] = array
     return out
 

@@ -1,12 +1,12 @@
 """Season: how far a value is from what this series does at this time of day.
 
-A profile of 48 half hours (linear between their centres) plus an offset that follows today's level within a few
+A profile of 24 hours (linear between their centres) plus an offset that follows today's level within a few
 dozen samples: additive Holt-Winters with the trend left out. z = |x - profile - offset| / deviation, updates
-winsorised at four deviations. The profile learns by elapsed time, so that a half hour counts the same whether it
-holds 1,800 samples or one. It needs a day before it speaks.
+winsorised at four deviations. The profile learns by elapsed time, so that an hour counts the same whether it
+holds 3,600 samples or one. It needs a day before it speaks.
 
 Memory: a profile comes from a pool and is handed out to a row only after its series has lived for an hour, so that
-pods that come and go cost none. 48 + 3 floats and one base value a series that has one.
+pods that come and go cost none. 24 + 3 floats and one base value a series that has one.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from detector.anomaly.base import Flags, Rows, Scores, State, Times, Values, res
 from detector.series.compiled import compiled
 
 DAY = 86_400_000
-BINS = 48
+BINS = 24
 BIN = DAY // BINS
 HOUR = 3_600_000
 OFFSET_RATE = 0.05
 OFFSET_DECAY = 0.002
-PROFILE_RATE = 0.3  # of a whole half hour
+PROFILE_RATE = 0.3  # of a whole hour
 SCALE_RATE = 0.005
 WARM = 20
 CLIP = 4.0

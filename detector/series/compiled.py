@@ -88,14 +88,11 @@ def hash_bytes(data: npt.NDArray[np.uint8], at: int, end: int, seed: np.uint64) 
 @inlined
 def same_bytes(a: npt.NDArray[np.uint8], at: int, b: npt.NDArray[np.uint8], to: int, size: int) -> bool:
     """Whether ``a[at:at + size]`` and ``b[to:to + size]`` are the same bytes; both ranges lie inside."""
-    i = 0
-    different = np.uint64(0)
-    while i + 8 <= size:
+    if size < 8:
+        return bool(tail64(a, at, at + size) == tail64(b, to, to + size))
+    different = word64(a, at + size - 8) ^ word64(b, to + size - 8)
+    for i in range(0, size - 8, 8):
         different |= word64(a, at + i) ^ word64(b, to + i)
-        i += 8
-    while i < size:
-        different |= np.uint64(a[at + i] ^ b[to + i])
-        i += 1
     return bool(different == np.uint64(0))
 
 

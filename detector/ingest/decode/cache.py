@@ -21,15 +21,19 @@ MOST_PROBES = 64
 """Whoever probes longer gives up: texts made to collide cost their sender a miss, nobody a stall."""
 
 
+BEGIN, SIZE, TAIL, SHARED, ID, RELEASES, FOLLOWER = range(7)
+"""Of an entry: where its text begins in the arena and how long it is; where its last bytes lie and how many those are,
+if another entry's text ends with them too; its id and the id's releases; the entry that came after it."""
+
+
 class Entries(NamedTuple):
-    """``table``: slot to entry, or -1; per entry its text in ``arena``, its id, the id's releases, what came after."""
+    """``table``: slot to entry, or -1; ``rows`` int32[entries, 7]; ``used``: entries, bytes of the arena.
+
+    Few arrays, so that the compiler sees that kernels need not count references to them.
+    """
 
     table: Ids
-    begin: npt.NDArray[np.int64]
-    size: Ids
-    id: Ids
-    releases: Ids
-    follower: Ids
+    rows: npt.NDArray[np.int32]
     arena: Bytes
     used: npt.NDArray[np.int64]
 
@@ -38,69 +42,81 @@ class Entries(NamedTuple):
 def look_up(entries: Entries, data: Bytes, at: int, end: int, seed: np.uint64, hint: int) -> int:
     """The entry of ``data[at:end]``, or -1; ``hint`` is an entry to try first, or -1."""
     n = end - at
-    if hint >= 0 and entries.size[hint] == n and same_bytes(entries.arena, entries.begin[hint], data, at, n):
-        return hint
     mask = len(entries.table) - 1
-    slot = i64(hash_bytes(data, at, end, seed) & np.uint64(mask))
-    for _ in range(MOST_PROBES):
+    entry, slot = i64(hint), i64(0)
+    for probe in range(MOST_PROBES + 1):
+        if entry >= 0 and entries.rows[entry, SIZE] == n:
+            shared = i64(entries.rows[entry, SHARED])
+            head, begin, tail = n - shared, i64(entries.rows[entry, BEGIN]), i64(entries.rows[entry, TAIL])
+            if same_bytes(entries.arena, begin, data, at, head) and same_bytes(
+                entries.arena, tail, data, at + head, shared
+            ):
+                return entry
+        slot = (slot + 1) & mask if probe else i64(hash_bytes(data, at, end, seed) & np.uint64(mask))
         entry = i64(entries.table[slot])
         if entry < 0:
             return -1
-        if entries.size[entry] == n and same_bytes(entries.arena, entries.begin[entry], data, at, n):
-            return entry
-        slot = (slot + 1) & mask
     return -1
 
 
 @compiled
-def enter(entries: Entries, entry: int, seed: np.uint64) -> bool:
-    """Put ``entry``, whose text is in the arena, into the table; False after too many probes."""
+def append(entries: Entries, data: Bytes, n: int, seed: np.uint64) -> int:
+    """A new entry for ``data[:n]``, for which there is room; -1 after too many probes.
+
+    Neighbours mostly differ in the metric's name and end alike: where half of the text or more is the end of the
+    entry before, it is not kept again.
+    """
+    entry, used = entries.used[0], entries.used[1]
     mask = len(entries.table) - 1
-    at = entries.begin[entry]
-    slot = i64(hash_bytes(entries.arena, at, at + entries.size[entry], seed) & np.uint64(mask))
-    for _ in range(MOST_PROBES):
-        if entries.table[slot] < 0:
-            entries.table[slot] = entry
-            return True
+    slot = i64(hash_bytes(data, 0, n, seed) & np.uint64(mask))
+    probes = 0
+    while entries.table[slot] >= 0:
         slot = (slot + 1) & mask
-    return False
+        probes += 1
+        if probes == MOST_PROBES:
+            return -1
+    shared, stop = i64(0), i64(0)
+    if entry > 0:
+        before = entry - 1
+        piece = i64(entries.rows[before, SHARED]) or i64(entries.rows[before, SIZE])
+        stop = piece + (entries.rows[before, TAIL] if entries.rows[before, SHARED] else entries.rows[before, BEGIN])
+        while shared < min(piece, n) and entries.arena[stop - 1 - shared] == data[n - 1 - shared]:
+            shared += 1
+        if 2 * shared < n:
+            shared = 0
+    for i in range(n - shared):
+        entries.arena[used + i] = data[i]
+    entries.table[slot] = entry
+    entries.rows[entry, BEGIN], entries.rows[entry, SIZE] = used, n
+    entries.rows[entry, TAIL], entries.rows[entry, SHARED] = stop - shared, shared
+    entries.rows[entry, FOLLOWER] = -1
+    entries.used[0], entries.used[1] = entry + 1, used + n - shared
+    return i64(entry)
 
 
 @compiled
 def rebuild(old: Entries, new: Entries, releases: Ids, nameless: bool, seed: np.uint64) -> None:
     """Copy the entries whose id still stands to ``new``, empty and large enough; ``nameless`` ones too, if wanted."""
-    count, used = i64(0), i64(0)
+    text = np.empty(max(i64(1), i64(old.rows[:, SIZE].max())), np.uint8)
     for entry in range(old.used[0]):
-        id = old.id[entry]
-        if (id < 0 and not nameless) or (id >= 0 and releases[id] != old.releases[entry]):
+        id = old.rows[entry, ID]
+        if (id < 0 and not nameless) or (id >= 0 and releases[id] != old.rows[entry, RELEASES]):
             continue
-        n = i64(old.size[entry])
-        new.begin[count] = used
-        new.size[count] = n
-        for i in range(n):
-            new.arena[used + i] = old.arena[old.begin[entry] + i]
-        if enter(new, count, seed):
-            new.id[count] = id
-            new.releases[count] = old.releases[entry]
-            new.follower[count] = -1
-            count += 1
-            used += n
-    new.used[0] = count
-    new.used[1] = used
+        n, shared = i64(old.rows[entry, SIZE]), i64(old.rows[entry, SHARED])
+        for i in range(n - shared):
+            text[i] = old.arena[old.rows[entry, BEGIN] + i]
+        for i in range(shared):
+            text[n - shared + i] = old.arena[old.rows[entry, TAIL] + i]
+        place = append(new, text, n, seed)
+        if place >= 0:
+            new.rows[place, ID] = id
+            new.rows[place, RELEASES] = old.rows[entry, RELEASES]
 
 
 def new_entries(count: int, arena: int) -> Entries:
     slots = 1 << max(8, (2 * count - 1).bit_length())
-    return Entries(
-        table=np.full(slots, -1, np.int32),
-        begin=np.zeros(count, np.int64),
-        size=np.zeros(count, np.int32),
-        id=np.full(count, -1, np.int32),
-        releases=np.zeros(count, np.int32),
-        follower=np.full(count, -1, np.int32),
-        arena=np.zeros(arena, np.uint8),
-        used=np.zeros(2, np.int64),
-    )
+    rows = np.zeros((count, 7), np.int32)
+    return Entries(np.full(slots, -1, np.int32), rows, np.zeros(arena, np.uint8), np.zeros(2, np.int64))
 
 
 class TextCache:
@@ -118,37 +134,30 @@ class TextCache:
         if found < 0:
             found = self._add(data, releases)
         if found >= 0:
-            self.entries.id[found] = id
-            self.entries.releases[found] = releases[id] if id >= 0 else 0
+            self.entries.rows[found, ID] = id
+            self.entries.rows[found, RELEASES] = releases[id] if id >= 0 else 0
 
     def _add(self, data: Bytes, releases: Ids) -> int:
         entries = self.entries
-        count, used = int(entries.used[0]), int(entries.used[1])
-        if count == len(entries.id) or used + len(data) > len(entries.arena):
+        count, used = entries.used.tolist()
+        if count == len(entries.rows) or used + len(data) > len(entries.arena):
             self._make_room(len(data), releases)
             entries = self.entries
-            count, used = int(entries.used[0]), int(entries.used[1])
-            if used + len(data) > len(entries.arena):
+            if entries.used[1] + len(data) > len(entries.arena):
                 return -1
-        entries.begin[count], entries.size[count] = used, len(data)
-        entries.follower[count] = -1
-        entries.arena[used : used + len(data)] = data
-        if not enter(entries, count, self.seed):
-            return -1
-        entries.used[0], entries.used[1] = count + 1, used + len(data)
-        return count
+        return append(entries, data, len(data), self.seed)
 
     def _make_room(self, need: int, releases: Ids) -> None:
         """Drop what is dead; grow by an eighth where most is alive, or shrink."""
         old = self.entries
         n = int(old.used[0])
-        ids = old.id[:n]
+        ids = old.rows[:n, ID]
         alive = ids >= 0
-        alive[alive] = releases[ids[alive]] == old.releases[:n][alive]
+        alive[alive] = releases[ids[alive]] == old.rows[:n, RELEASES][alive]
         # Comments and dropped series are as good as others, unless somebody makes ever new ones up.
         nameless = int((ids < 0).sum()) <= MOST_NAMELESS + 2 * int(alive.sum())
         alive |= (ids < 0) & nameless
-        count, size = int(alive.sum()), int(old.size[:n][alive].sum())
+        count, size = int(alive.sum()), int(old.rows[:n, SIZE][alive].sum())
         room = min(size + (size >> 3) + need + 4096, self._most_bytes)
         if size + need > room:
             count, size, room, nameless = 0, 0, need + 4096, False
@@ -157,4 +166,5 @@ class TextCache:
         rebuild(old, self.entries, releases, nameless, self.seed)
 
     def bytes(self) -> int:
-        return sum(array.nbytes for array in self.entries)
+        """Memory in use: what of the arena was never written is not there."""
+        return sum(array.nbytes for array in self.entries) - len(self.entries.arena) + int(self.entries.used[1])

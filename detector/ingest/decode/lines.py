@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from detector.ingest.decode.cache import Entries, look_up
+from detector.ingest.decode.cache import FOLLOWER, ID, RELEASES, Entries, look_up
 from detector.nouns import Ids, Times, Values
 from detector.series.compiled import compiled, i64, inlined
 
@@ -176,14 +176,14 @@ def _sample(
     if first < end and data[first] != HASH:
         return BAD_TAIL
     previous = lines.counts[LAST]
-    entry = look_up(entries, data, at, stop, seed, entries.follower[previous] if previous >= 0 else -1)
+    entry = look_up(entries, data, at, stop, seed, entries.rows[previous, FOLLOWER] if previous >= 0 else -1)
     id = i64(NOT_YET)
     if entry >= 0:
         if previous >= 0:
-            entries.follower[previous] = entry
+            entries.rows[previous, FOLLOWER] = entry
         lines.counts[LAST] = entry
-        id = i64(entries.id[entry])
-        if id == full_id or (id >= 0 and entries.releases[entry] != releases[id]):
+        id = i64(entries.rows[entry, ID])
+        if id == full_id or (id >= 0 and entries.rows[entry, RELEASES] != releases[id]):
             id = i64(NOT_YET)
     if id == NOT_YET:
         _new(lines, at, stop, n)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.ingest.decode import Decoded, Rejected, wire
-from detector.ingest.decode.cache import Entries, TextCache, look_up
+from detector.ingest.decode.cache import FOLLOWER, ID, RELEASES, Entries, TextCache, look_up
 from detector.ingest.decode.labelling import REASONS, SERIES_LIMIT, BadLabels, checked, metric_of, target_of
 from detector.nouns import Batch, Ids, LabelSet, Times
 from detector.series.compiled import bits64, compiled, i64, inlined
@@ -107,13 +107,13 @@ def _series(
     id = NOT_YET
     if not scattered:
         last = found.counts[3]
-        entry = look_up(entries, data, begin, block, seed, entries.follower[last] if last >= 0 else -1)
+        entry = look_up(entries, data, begin, block, seed, entries.rows[last, FOLLOWER] if last >= 0 else -1)
         if entry >= 0:
             if last >= 0:
-                entries.follower[last] = entry
+                entries.rows[last, FOLLOWER] = entry
             found.counts[3] = entry
-            id = entries.id[entry]
-            if id >= 0 and entries.releases[entry] != releases[id]:
+            id = entries.rows[entry, ID]
+            if id >= 0 and entries.rows[entry, RELEASES] != releases[id]:
                 id = NOT_YET
             if id == REFUSED - SERIES_LIMIT and not full:
                 id = NOT_YET
