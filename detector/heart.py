@@ -76,6 +76,10 @@ class Heart:
         """Samples of the past, read from a Prometheus; how many were stored."""
         return self._take(chunk.decode(self.shard.store.index)).stored
 
+    def season(self, chunk: HistoryChunk) -> int:
+        """What a Prometheus remembers of the last week, for the models' seasons; how many series were taught."""
+        return self.shard.bank.teach(*chunk.known(self.shard.store.index))
+
     def _take(self, decoded: Decoded) -> Taken:
         batch = decoded.batch
         self.journal.append_batch(self.shard.seq + 1, batch, self.shard.store.index)

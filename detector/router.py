@@ -52,6 +52,9 @@ class LocalRouter:
     async def history(self, chunk: HistoryChunk) -> int:
         return await self.mailbox.post(lambda: self.heart.history(chunk), bounded=False)
 
+    async def season(self, chunk: HistoryChunk) -> int:
+        return await self.mailbox.post(lambda: self.heart.season(chunk), lane=1, bounded=False)
+
     async def advance(self, to: int) -> Advance:
         return await self.mailbox.post(lambda: self.heart.advance(to), bounded=False)
 

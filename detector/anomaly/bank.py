@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from detector.anomaly import legs, trend
-from detector.anomaly.base import Scores, taller
+from detector.anomaly.base import LARGEST, Scores, taller
 from detector.anomaly.corroborate import FLOOR, Corroboration, Event
 from detector.anomaly.exhaustion import packed, unpacked
 from detector.anomaly.forecast import Caution, Forecaster
 from detector.anomaly.golden import Golden, LatencySource
 from detector.anomaly.group import GroupModel
-from detector.anomaly.kind import UNKNOWN, Kinds, kind_of
+from detector.anomaly.kind import COUNTER, GAP, UNKNOWN, Kinds, kind_of
 from detector.anomaly.options import AnomalyOptions
 from detector.anomaly.resources import Resources
 from detector.anomaly.sources import StoreSource
@@ -98,6 +98,22 @@ class Bank:
         self._waits += len(ids)
         if self._waits > WAITING:
             self._step(*self._due(None))
+
+    def teach(self, ids: Ids, at: Times, value: Values) -> int:
+        """The season's profile from samples at its bins' edges, each series' together and oldest first; for series
+        that have varied since they are here. Returns how many were taught."""
+        self._step(*self._due(None))
+        known = ids < len(self._kinds.row)
+        ids, at, value = ids[known], at[known], value[known]
+        rows = self._kinds.row[ids]
+        pair = (ids[1:] == ids[:-1]) & (rows[1:] >= 0) & (at[1:] - at[:-1] <= GAP)
+        # Between two edges: a counter's rate, or the middle of a gauge's two values; at the middle of the bin.
+        change, span = value[1:] - value[:-1], np.maximum(at[1:] - at[:-1], 1)
+        rate = np.where(change >= 0, change, value[1:]) * 1000.0 / span
+        x = np.where(self._kinds.kind[ids[1:]] == COUNTER, rate, (value[1:] + value[:-1]) / 2)
+        pair &= np.isfinite(x)
+        self._views.season.teach(rows[1:][pair], (at[1:] - span // 2)[pair], np.clip(x[pair], -LARGEST, LARGEST))
+        return len(np.unique(rows[1:][pair]))
 
     def forget(self, ids: Ids) -> None:
         """These series are gone and their ids may be used again; symptoms about them end with the next advance."""

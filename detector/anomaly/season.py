@@ -145,6 +145,22 @@ class Season:
         _step(rows, at, x, learn, self._first, self._slot, self._base, self._last, self._pool, out)
         return out
 
+    def teach(self, rows: Rows, at: Times, x: Values) -> None:
+        """What these rows did at each time of day, from hourly values of their past: ``at`` int64[n] ms, ``x``
+        float64[n] finite, each row's together and oldest first.
+
+        Only the profile is taken over: how far single samples stray from it, hourly values do not tell.
+        """
+        if not len(rows):
+            return
+        begin = np.flatnonzero(np.diff(rows, prepend=-1))
+        taught = rows[begin]
+        self._clean(self._slot[taught][self._slot[taught] >= 0])
+        self._first[taught] = at[begin]
+        self.step(rows, at, x, np.ones(len(rows), np.bool_))
+        slots = self._slot[taught]
+        self._pool[slots[slots >= 0], SCALE:] = 0.0
+
     def _enlarge(self, missing: int) -> None:
         """Every slot is taken: add ``missing`` and a quarter more."""
         have = len(self._base)

@@ -21,6 +21,7 @@ import aiohttp
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from detector.anomaly import season
 from detector.charts.render import DrawingFailed, Renderer
 from detector.charts.specs import alt_text, symptom_spec, telling
 from detector.clock import Clock, SystemClock, every
@@ -32,7 +33,8 @@ from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
 from detector.heart import Heart
 from detector.ingest import receive, scrape
-from detector.ingest.backfill import BackfillError, history
+from detector.ingest.backfill import BackfillError, HistoryChunk, history
+from detector.ingest.options import BackfillOptions
 from detector.ingest.scrape import Scraper
 from detector.notify.channels import Channel, build
 from detector.notify.deliver import Deliverer
@@ -62,6 +64,7 @@ DRAIN_MS = 6_000
 BACKOFF_MS = 5_000
 SWEEP_MS = 60_000
 BACKFILL_SPAN_MS = 65 * 60_000
+SEASON_SPAN_MS = 7 * 86_400_000
 
 
 class StartError(Exception):
@@ -260,29 +263,46 @@ class App:
         if self.settings.event_time == "samples":
             self.intake.closed = None
             return
-        if self.loaded.root.backfill is not None:
+        options = self.loaded.root.backfill
+        if options is not None:
             self.intake.closed = "reading history from Prometheus"
-            await self._backfill()
+            now, newest = self.clock.now(), self.router.heart.newest
+            start, progress = max(now - BACKFILL_SPAN_MS, newest), _progress(self._stream, "history")
+            stored = await self._read(options, self.router.history, start, now, progress)
+            log.info("history: %d samples read from %s", stored, options.url)
+            if not newest:  # else the models came back with what they know
+                self._spawn("season", self._season(options, now))
         self.intake.closed = None
         await self.scraper.apply(self.loaded.root.scrape_configs, self.loaded.root.global_, self.loaded.path.parent)
         await self.scraper.run()
 
-    async def _backfill(self) -> None:
-        options = self.loaded.root.backfill
-        assert options is not None
-        now = self.clock.now()
-        start = max(now - BACKFILL_SPAN_MS, self.router.heart.newest)
-        stored, base, progress = 0, self.loaded.path.parent, _progress(self._stream)
+    async def _season(self, options: BackfillOptions, now: int) -> None:
+        """Beside the samples that arrive: the models know the time of day meanwhile, or an hour later."""
+        progress = _progress(self._stream, "season")
+        taught = await self._read(options, self.router.season, now - SEASON_SPAN_MS, now, progress, step=season.BIN)
+        log.info("season: %d series know the time of day from %s", taught, options.url)
+        if taught:
+            await self.router.snapshot()  # the journal does not hold it
+
+    async def _read(
+        self, options: BackfillOptions, take: Callable[[HistoryChunk], Awaitable[int]], start: int, end: int,
+        progress: Callable[[float], None], step: int = 0,
+    ) -> int:  # fmt: skip
+        """Hand the Prometheus's history to ``take``, chunk by chunk; the sum of what that answers. What cannot be read
+        is left out and said."""
+        done, base = 0, self.loaded.path.parent
         try:
             async with scrape.session(options, base) as session, asyncio.timeout(options.timeout / 1000):
                 headers = await scrape.authorization(options, base)
-                async for chunk in history(session, options.url, options.match, start, now, progress, headers=headers):
-                    stored += await self.router.history(chunk)
+                async for chunk in history(
+                    session, options.url, options.match, start, end, progress, step=step, headers=headers
+                ):
+                    done += await take(chunk)
         except TimeoutError:
             log.warning("history is incomplete: not read within %d s", options.timeout // 1000)
         except (BackfillError, JournalFull, OSError, ValueError) as error:
             log.warning("history is incomplete: %s", error)
-        log.info("history: %d samples read from %s", stored, options.url)
+        return done
 
     # --- tasks --------------------------------------------------------------------------------------------------------
 
@@ -527,7 +547,7 @@ def _named(name: str, work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaita
     return step
 
 
-def _progress(stream: TextIO | None) -> Callable[[float], None]:
+def _progress(stream: TextIO | None, what: str) -> Callable[[float], None]:
     """A progress bar where somebody looks: on a terminal."""
     import sys
 
@@ -537,7 +557,7 @@ def _progress(stream: TextIO | None) -> Callable[[float], None]:
 
     def show(share: float) -> None:
         width = int(share * 40)
-        out.write(f"\rreading history [{'#' * width}{'.' * (40 - width)}] {share:4.0%}{'' if share < 1 else chr(10)}")
+        out.write(f"\rreading {what} [{'#' * width}{'.' * (40 - width)}] {share:4.0%}{'' if share < 1 else chr(10)}")
         out.flush()
 
     return show

@@ -1,4 +1,4 @@
-"""History from a Prometheus: the season at its bin width, then raw samples, slice by slice in order of time.
+"""History from a Prometheus: raw samples slice by slice in order of time, and the last week at the season's bin width.
 
 An instant query over ``selector[span]`` answers the samples as they were stored, with their own timestamps; slices of
 time and of metrics keep every answer bounded, and where one is still too large its metrics are asked for in halves.
@@ -20,17 +20,13 @@ import numpy as np
 
 from detector.ingest.decode import Decoded
 from detector.ingest.decode.labelling import metric_of, target_of
-from detector.nouns import Batch, LabelSet, Times, Values
+from detector.nouns import Batch, Ids, LabelSet, Times, Values
 from detector.series.labels import Index
 
 log = logging.getLogger(__name__)
 
 SLICE_MS = 10 * 60_000
 """Span of one question for raw samples."""
-BIN_MS = 30 * 60_000
-"""Width of the season's bins."""
-SEASON_POINTS = 96
-"""Points of a series in one question for the season."""
 METRICS = 40
 """Metrics asked for at once."""
 SIDE_BY_SIDE = 4
@@ -63,6 +59,15 @@ class HistoryChunk:
         at, value = np.concatenate(self.at), np.concatenate(self.value)
         order = np.argsort(at, kind="stable")
         return Decoded(Batch("backfill", series[order], at[order], value[order], born, gone), samples=len(at))
+
+    def known(self, index: Index) -> tuple[Ids, Times, Values]:
+        """The samples of the series that the index knows, series after series: ids int32[n], at, value."""
+        ids = np.fromiter((index.find(labels) for labels in self.labels), np.int32, len(self.labels))
+        found = [i for i in np.flatnonzero(ids >= 0).tolist() if len(self.at[i])]
+        if not found:
+            return np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0)
+        series = np.repeat(ids[found], [len(self.at[i]) for i in found])
+        return series, np.concatenate([self.at[i] for i in found]), np.concatenate([self.value[i] for i in found])
 
 
 class _Series(msgspec.Struct):
@@ -107,16 +112,17 @@ async def history(
     end: int,
     progress: Callable[[float], None] = lambda _: None,
     *,
-    season_start: int | None = None,
+    step: int = 0,
     headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[HistoryChunk]:
-    """Raw samples in (start, end] ms, oldest first; before them, from ``season_start`` on, one value a bin.
+    """Raw samples in (start, end] ms, oldest first; or, with ``step``, one value at each of its multiples, all of a
+    series in one chunk.
 
     ``progress`` is told the share that is done; ``headers`` let in. Raises BackfillError where nothing can be read;
     metrics that cannot be read are named in the log and left out.
     """
     asked = _Asked(session, url.rstrip("/"), dict(headers or {}))
-    slices = [*_season(start if season_start is None else season_start, start), *_raw(start, end)]
+    slices = list(_even(start, end, step) if step else _raw(start, end))
     if not slices:
         return
     metrics = await asked.metrics(selectors, slices[0].low, end)
@@ -135,10 +141,10 @@ async def history(
             progress(done / steps)
 
 
-def _season(start: int, end: int) -> Iterator[_Slice]:
-    low, last = start // BIN_MS * BIN_MS, end // BIN_MS * BIN_MS
-    for edge in range(low, last, SEASON_POINTS * BIN_MS):
-        yield _Slice(edge, min(edge + SEASON_POINTS * BIN_MS, last), BIN_MS)
+def _even(start: int, end: int, step: int) -> Iterator[_Slice]:
+    low, high = start // step * step, end // step * step
+    if low < high:
+        yield _Slice(low, high, step)
 
 
 def _raw(start: int, end: int) -> Iterator[_Slice]:

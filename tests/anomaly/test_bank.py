@@ -14,6 +14,7 @@ import pytest
 from detector.anomaly import bank as bank_module
 from detector.anomaly.bank import Bank
 from detector.anomaly.options import AnomalyOptions, ForecastOptions
+from detector.anomaly.season import BINS, DAY, HOUR
 from detector.ingest.recordings import read
 from detector.nouns import Batch, Control, Symptom
 from detector.series.store import Store
@@ -130,6 +131,37 @@ def test_a_frozen_series_is_scored_and_not_learned_from_until_it_thaws() -> None
     bank.control(Control("thaw", (labels,)))
     through(bank, store, batches[700:800])
     assert not np.array_equal(before["level/rest"][row], bank.state()["views"]["level/rest"][row])
+
+
+def test_a_week_of_the_past_teaches_the_time_of_day() -> None:
+    """A gauge and a counter with the same daily wave: what they did at every hour is known an hour after the start."""
+    hours = np.arange(-7 * 24, 1) * HOUR + DAY * 20_000
+    edge = int(hours[-1])
+
+    def wave(at: np.ndarray) -> np.ndarray:
+        return 100 + 40 * np.sin(2 * np.pi * at / DAY)
+
+    def total(at: np.ndarray) -> np.ndarray:
+        # The integral of the wave, per second.
+        return 100 * (at - at[0]) / 1000 + 40 * DAY / 2000 / np.pi * (1 - np.cos(2 * np.pi * (at - DAY * 19_000) / DAY))
+
+    store = Store(evict=False)
+    bank = Bank(store, AnomalyOptions(), service_of)
+    feed = Feed(every(SCRAPE, 264, edge))
+    feed.add("load", wave(feed.at)).add("work_total", total(feed.at)).add("flat", 5)
+    through(bank, store, feed.batches(store, SCRAPE))
+    index = store.index
+    ids = [index.find(tuple(sorted(labels.items()))) for labels, _ in feed.series]
+    taught = bank.teach(
+        np.repeat(np.array(ids, np.int32), len(hours)), np.tile(hours, 3),
+        np.concatenate([wave(hours), total(hours), np.full(len(hours), 5.0)]),
+    )  # fmt: skip
+    assert taught == 2, "what never varies has no model to teach"
+    season, kinds = bank.state()["views"], bank.state()["kinds"]
+    for id in ids[:2]:
+        slot = season["season/slot"][kinds["row"][id]]
+        profile = season["season/pool"][slot, :BINS] + season["season/base"][slot]
+        np.testing.assert_allclose(profile, wave((np.arange(BINS) + 0.5) * HOUR), atol=1.0)
 
 
 def test_a_freeze_needs_as_many_thaws_and_nothing_freezes_everything() -> None:

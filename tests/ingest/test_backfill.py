@@ -13,10 +13,11 @@ from aiohttp import web
 from pytest_aiohttp.plugin import AiohttpServer
 
 from detector.ingest import backfill
-from detector.ingest.backfill import BIN_MS, BackfillError, HistoryChunk, history
+from detector.ingest.backfill import BackfillError, HistoryChunk, history
 from detector.series.labels import Index
 
-END = 1_800_000_000_000 // BIN_MS * BIN_MS + 1234
+HOUR = 3_600_000
+END = 1_800_000_000_000 // HOUR * HOUR + 1234
 RAW = END - 35 * 60_000
 WEEK = END - 7 * 86_400_000
 
@@ -64,13 +65,13 @@ class Prometheus:
 
 
 async def taken(
-    server: AiohttpServer, prometheus: Prometheus, *, season: int | None = None, selector: str = '{job="a"}',
+    server: AiohttpServer, prometheus: Prometheus, *, start: int = RAW, step: int = 0, selector: str = '{job="a"}',
     progress: Callable[[float], None] = lambda _: None,
 ) -> list[HistoryChunk]:  # fmt: skip
     peer = await server(prometheus.app())
     async with aiohttp.ClientSession() as session:
         url = str(peer.make_url("/"))
-        return [c async for c in history(session, url, [selector], RAW, END, progress, season_start=season)]
+        return [c async for c in history(session, url, [selector], start, END, progress, step=step)]
 
 
 def times(chunks: list[HistoryChunk], metric: str) -> list[int]:
@@ -96,12 +97,21 @@ async def test_every_sample_comes_once_and_in_order_whatever_the_version(
     assert shares[-1] == 1.0
 
 
-async def test_the_season_comes_first_at_the_width_of_its_bins(aiohttp_server: AiohttpServer) -> None:
-    chunks = await taken(aiohttp_server, Prometheus(["m"]), season=WEEK)
-    got = times(chunks, "m")
-    assert got == sorted(set(got))
-    season = [t for t in got if t <= RAW]
-    assert season == list(range(WEEK // BIN_MS * BIN_MS + BIN_MS, RAW // BIN_MS * BIN_MS + 1, BIN_MS))
+async def test_a_week_comes_in_one_chunk_at_the_multiples_of_the_step(aiohttp_server: AiohttpServer) -> None:
+    chunks = await taken(aiohttp_server, Prometheus(["m"]), start=WEEK, step=HOUR)
+    assert len(chunks) == 1
+    assert times(chunks, "m") == list(range(WEEK // HOUR * HOUR + HOUR, END // HOUR * HOUR + 1, HOUR))
+
+
+def test_only_series_that_the_index_knows_are_taught() -> None:
+    index = Index()
+    id = index.intern((("__name__", "m"), ("job", "a")), "a")
+    labels = ((("__name__", "gone"), ("job", "a")), (("__name__", "m"), ("job", "a")))
+    two = np.array([1, 2])
+    chunk = HistoryChunk(labels, (two, two + 10), (np.ones(2), np.zeros(2)))
+    ids, at, value = chunk.known(index)
+    assert (ids.tolist(), at.tolist(), value.tolist()) == ([id, id], [11, 12], [0.0, 0.0])
+    assert index.size == 1
 
 
 async def test_answers_that_are_too_large_are_asked_for_in_parts(aiohttp_server: AiohttpServer) -> None:

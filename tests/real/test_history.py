@@ -18,6 +18,7 @@ from tests.wire import REMOTE_WRITE, remote_write
 pytestmark = pytest.mark.real
 STEP_MS = 15_000
 MINUTES = 40
+DAYS = 4
 PASSWORD = "pässword"
 
 CONFIG = """
@@ -30,13 +31,14 @@ backfill:
 
 @pytest.fixture
 def remembering(tmp_path: Path, run: Run) -> Server:
-    """A Prometheus behind a password, with 40 minutes of two series that somebody wrote to it."""
+    """A Prometheus behind a password; somebody wrote two series to it, 40 minutes at 15 s, and four days of one."""
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (tmp_path / "web.yml").write_text(f"basic_auth_users: {{ada: '{hashed}'}}\n")
     server = run(prometheus(tmp_path / "prometheus", {}, f"--web.config.file={tmp_path / 'web.yml'}"))
     now = int(time.time() * 1000)
-    times = range(now - MINUTES * 60_000, now, STEP_MS)
-    for job in ("app", "other"):
+    raw = now - MINUTES * 60_000
+    past = range(raw - DAYS * 86_400_000, raw, 300_000)
+    for job, times in (("app", [*past, *range(raw, now, STEP_MS)]), ("other", [*range(raw, now, STEP_MS)])):
         labels = {"__name__": "orders_total", "job": job, "instance": "a:1"}
         body = remote_write([(labels, [(at, float(i)) for i, at in enumerate(times)])])
         who = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
@@ -58,7 +60,8 @@ def test_the_daemon_remembers_what_the_prometheus_did(tmp_path: Path, rememberin
         samples = MINUTES * 60_000 // STEP_MS
         until(lambda: count(daemon, "app") >= samples - 1, 30, "history is read")
         assert count(daemon, "other") == 0
-        until(lambda: f"history: {samples} samples read from {remembering.url}" in daemon.log, 5, "it says so")
+        until(lambda: f"samples read from {remembering.url}" in daemon.log, 5, "it says so")
+        until(lambda: "season: 1 series know the time of day" in daemon.log, 20, "the week before is read as well")
     finally:
         assert daemon.stop() == 0, daemon.log[-3000:]
 
