@@ -10,7 +10,9 @@ ALL = {
     "recordings": ["--data", "{data}"],
     "nab": ["--data", "{data}/nab"],
     "ingest_cost": [],
+    "ordinary": [],
     "alert_latency": [],
+    "page_latency": [],
     "anomaly_cost": [],
     "query_cost": [],
 }

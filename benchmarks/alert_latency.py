@@ -44,7 +44,7 @@ async def measure(seconds: int, url: str, pid: int) -> dict[str, float]:
     """A steady rate, whatever the answers take, and how long each took."""
     took: list[float] = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        await _ready(session, url)
+        await ready(session, url)
 
         async def post(number: int) -> None:
             began = time.perf_counter()
@@ -66,7 +66,8 @@ async def measure(seconds: int, url: str, pid: int) -> dict[str, float]:
     return {"alerts": len(took), "core_share": round(busy, 3), **{name: round(value, 2) for name, value in at.items()}}
 
 
-async def _ready(session: aiohttp.ClientSession, url: str) -> None:
+async def ready(session: aiohttp.ClientSession, url: str) -> None:
+    """Wait until the daemon at ``url`` takes samples and alerts."""
     for _ in range(READY_SECONDS * 10):
         try:
             async with session.get(f"{url}/-/ready") as answer:
@@ -84,11 +85,11 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _port() -> int:
+def free_address() -> str:
+    """A loopback address that nothing listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+        return f"127.0.0.1:{free.getsockname()[1]}"
 
 
 def main() -> int:
@@ -97,7 +98,7 @@ def main() -> int:
     seconds = parser.parse_args().seconds
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
-        address = f"127.0.0.1:{_port()}"
+        address = free_address()
         command = [sys.executable, "-m", "detector", "run", "--listen", address, "--data-dir", folder]
         with open(Path(folder) / "log", "wb") as log:
             daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)

@@ -8,18 +8,20 @@ batches changes any result. No asyncio, no clock, no I/O.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from detector.anomaly import legs, trend
 from detector.anomaly.base import LARGEST, Scores, taller
 from detector.anomaly.corroborate import FLOOR, Corroboration, Event
 from detector.anomaly.exhaustion import packed, unpacked
 from detector.anomaly.forecast import Caution, Forecaster
-from detector.anomaly.golden import Golden, LatencySource
+from detector.anomaly.golden import Golden, LatencySource, failed, is_traffic
 from detector.anomaly.group import GroupModel
 from detector.anomaly.kind import COUNTER, GAP, UNKNOWN, Kinds, kind_of
 from detector.anomaly.options import AnomalyOptions
@@ -30,6 +32,7 @@ from detector.nouns import Control, Ids, LabelSet, Symptom, Times, Values
 from detector.series.labels import Matcher
 from detector.series.store import Store
 
+_FAILURES = re.compile(r"error|fail|drop|reject|retr|timeout|abort|exception|restart")
 ServiceOf = Callable[[Mapping[str, str]], str]
 STATE_VERSION = 1
 SIGNALS = 6
@@ -41,8 +44,8 @@ WAITING = 4_000_000
 """Samples that may wait for event time; more are stepped early: a sender in the future must not fill the memory."""
 EXPORTED = 300_000
 """ms for which a score over the export floor stays visible: dashboards scrape less often than series score."""
-LATENCY = Caution(way=0.4, least=0.1)
-"""Latency doubles and halves in ordinary life: it must have come further than a disk."""
+LATENCY = Caution(way=0.4, least=0.16)
+"""Latency doubles and halves in ordinary life: it must have come further than a disk, and more than doubled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,18 +178,22 @@ class Bank:
         high = np.flatnonzero(scores >= min(FLOOR, self._options.export_floor))
         high = high[self._views.seen(rows[high]) >= MATURE]
         if len(high):
-            self._note(ids[high], at[high], scores[high])
+            higher = x[high] > self._views.level.band(rows[high], 0.0)[0]
+            self._note(ids[high], at[high], scores[high], higher & (self._kinds.kind[ids[high]] == COUNTER))
 
-    def _note(self, ids: Ids, at: Times, scores: Scores) -> None:
-        """Keep high scores for export, and those over the floor as events."""
+    def _note(self, ids: Ids, at: Times, scores: Scores, faster: npt.NDArray[np.bool_]) -> None:
+        """Keep high scores for export, and those over the floor as events; ``faster``: counters that speed up."""
         stale = self._noted_at[ids] <= at - EXPORTED
         better = stale | (scores >= self._noted[ids])
         self._noted[ids[better]], self._noted_at[ids[better]] = scores[better], at[better]
         for i in np.flatnonzero(scores >= FLOOR).tolist():
             id = int(ids[i])
             labels = self._store.index.labels_of(id)
-            event = Event(self._named(id, labels), labels["__name__"], id, int(at[i]), float(scores[i]))
-            self._events.append(event)
+            metric = labels["__name__"]
+            work = bool(faster[i]) and not failed(labels) and not _FAILURES.search(metric[-80:])
+            traffic = work and is_traffic(metric)
+            score, when = float(scores[i]), int(at[i])
+            self._events.append(Event(self._named(id, labels), metric, id, when, score, work, traffic))
 
     def _named(self, id: int, labels: Mapping[str, str]) -> str:
         service = self._service.get(id)

@@ -4,7 +4,8 @@ Ten thousand series at one false alarm in a hundred thousand samples still alarm
 opens anything. What counts is how many series of *different metrics* of one service turn unlikely within five minutes,
 weighed by how unlikely, and calibrated once more against the same service's own past: deploys, batch jobs and spikes
 move many series at once and do so every day, so the model watches a service for a day before it speaks. It then needs
-what this service has not done before.
+what this service has not done before. More requests are no trouble by themselves, nor are the counters that they drive:
+while traffic is what stands out, only what it does not explain counts (errors, gauges, whatever falls).
 """
 
 from __future__ import annotations
@@ -34,13 +35,16 @@ QUIET = 600_000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A value of ``series`` (its labels in words) that scored ``score`` >= FLOOR at ``at``."""
+    """A value of ``series`` that scored ``score`` >= FLOOR at ``at``. ``work``: a counter that speeds up and counts no
+    failures; ``traffic``: one that counts requests."""
 
     service: str
     metric: str
     series: int
     at: int
     score: float
+    work: bool = False
+    traffic: bool = False
 
 
 @dataclass(slots=True)
@@ -54,6 +58,11 @@ class _Watch:
     most_at: int = 0
     symptom: Symptom | None = None
     quiet_since: int = 0
+
+    def telling(self) -> list[Event]:
+        """What happened lately and is not explained by more requests."""
+        events = list(self.recent.values())
+        return [event for event in events if not event.work] if any(e.traffic for e in events) else events
 
 
 class Corroboration:
@@ -94,11 +103,11 @@ class Corroboration:
     def _weight(self, watch: _Watch, upto: int) -> float:
         for series in [series for series, event in watch.recent.items() if event.at <= upto - WINDOW]:
             del watch.recent[series]
-        return math.fsum(min(event.score, CEILING) / FLOOR for event in watch.recent.values())
+        return math.fsum(min(event.score, CEILING) / FLOOR for event in watch.telling())
 
     def _judge(self, service: str, watch: _Watch, weight: float, score: float, upto: int) -> Symptom | None:
         most = watch.most * math.exp(-(upto - watch.most_at) / FORGETS)
-        metrics = {event.metric for event in watch.recent.values()}
+        metrics = {event.metric for event in watch.telling()}
         alarm = (
             score >= ALARM
             and len(metrics) >= METRICS
@@ -128,7 +137,7 @@ class Corroboration:
         return over
 
     def _symptom(self, service: str, watch: _Watch, score: float, upto: int) -> Symptom:
-        events = sorted(watch.recent.values(), key=lambda event: (-event.score, event.metric, event.series))
+        events = sorted(watch.telling(), key=lambda event: (-event.score, event.metric, event.series))
         metrics = list(dict.fromkeys(plain(event.metric, 80) for event in events))
         first_at = min(event.at for event in events)
         labels = {"service": service}

@@ -45,6 +45,11 @@ def is_requests(metric: str) -> bool:
     return metric.endswith(("requests_total", "_handled_total")) and bool(set(words(metric)) & REQUESTS)
 
 
+def is_traffic(metric: str) -> bool:
+    """Whether its rate is the requests a second: the counter, or the count of how long they took."""
+    return is_requests(metric) or is_latency(metric.removesuffix("_count") + "_bucket")
+
+
 def failed(labels: Mapping[str, str]) -> bool:
     """Whether a request counter's labels say that the service failed."""
     code = next((labels[name] for name in _CODES if name in labels), "")

@@ -41,7 +41,9 @@ def fit(at: Times, share: Values, out: Values) -> bool:
         change = abs(share[i] - share[i - 1])
         if 0.0 < change < granule:
             granule = change
-    out[STEPS] = (f[bins - 1] - f[0]) / granule if granule < np.inf else 0.0
+    # The medians of three bins at either end: a single bin may hold outliers only.
+    rise = (np.median(f[bins - 3 :]) - np.median(f[:3])) * (bins - 1) / (bins - 3)
+    out[STEPS] = rise / granule if granule < np.inf else 0.0
     half = bins // 2
     if out[STEPS] < COARSE:
         # A staircase: most pairs of bins lie on one stair, and a median of slopes would say that nothing rises.

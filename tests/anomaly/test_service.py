@@ -195,6 +195,18 @@ def test_a_single_series_or_what_happens_every_day_is_none(events: list[Event]) 
     assert corroboration.step(events, at) == []
 
 
+@pytest.mark.parametrize("failing", [False, True])
+def test_what_more_requests_drive_is_no_trouble_unless_more_stands_out(failing: bool) -> None:
+    corroboration = Corroboration()
+    day(corroboration)
+    at = WATCHES + 30 * SECOND
+    requests = [Event("shop", "http_requests_total", i, at, 5.0, work=True, traffic=True) for i in range(8)]
+    driven = [Event("shop", f"work_{i % 9}_total", 100 + i, at, 5.0, work=True) for i in range(72)]
+    errors = storm(at) if failing else []
+    found = corroboration.step([*requests, *driven, *errors], at)
+    assert [symptom.value for symptom in found] == ([80.0] if failing else [])
+
+
 def test_nothing_is_said_about_a_service_on_its_first_day() -> None:
     corroboration = Corroboration()
     day(corroboration, upto=WATCHES // 2)
