@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from importlib.metadata import version
 from typing import Any, Protocol
 
 import msgspec
@@ -165,8 +166,8 @@ class _Receiver:
         return _json({
             "cluster": {"status": "disabled", "peers": []}, "config": {"original": ""},
             "uptime": rfc3339(self._intake.now()),
-            "versionInfo": {"version": "0.0.0", "revision": "", "branch": "", "buildUser": "", "buildDate": "",
-                            "goVersion": ""},
+            "versionInfo": {"version": version("proactive-detector"), "revision": "", "branch": "", "buildUser": "",
+                            "buildDate": "", "goVersion": ""},
         })  # fmt: skip
 
     async def silences(self, _request: web.Request) -> web.StreamResponse:

@@ -75,6 +75,9 @@ GOLDEN: list[tuple[str, Ticket]] = [
     # signals
     ("P1 checkout: IS failing: 5xx 12 % of requests since 08:41",
      ticket(errors(disruption=True), category="errors", **HURT)),
+    ("P1 checkout: IS failing: 5xx 12 % of requests since 08:41",  # a queue was filling up; by now it hurts
+     ticket(symptom(id="a" * 16, kind="exhaustion", category="capacity/queue", metric="jobs_depth"),
+            errors(disruption=True), category="capacity/queue", **HURT)),
     ("P1 checkout: WILL fail if this goes on: 5xx 1.2 % of requests since 10:56", ticket(errors(0.012),
      category="errors")),
     ("P1 checkout: failure is over (self-recovered)",

@@ -29,6 +29,8 @@ def story(ticket: Ticket) -> Story:
     if lead is None:
         return _told(ticket)
     category = ticket.category or ""
+    if category.startswith("capacity/") and lead.kind in _KINDS:
+        category = lead.category or _KINDS[lead.kind]  # a queue was filling up; by now requests fail: that is the story
     if category.startswith("capacity/") or (not category and lead.kind == "exhaustion"):
         return _capacity(ticket, lead, category.removeprefix("capacity/"))
     return _signal(ticket, lead, category)
