@@ -29,6 +29,7 @@ Mode = Literal["shadow", "ticket", "page"]
 Priority = Literal["P1", "P2", "P3", "P4"]
 Tier = Literal["L1", "L2", "L3"]
 Level = Literal["high", "medium", "low"]
+Wait = Literal["user", "supplier", "change"]
 Resolution = Literal[
     "fixed", "prevented", "self-recovered", "false-alarm", "not-worth-waking", "duplicate", "known-error",
     "declined", "unknown",
@@ -201,11 +202,23 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ClockState:
-    """One clock of a ticket. ``state``: running | paused | met | breached. A breached clock may still be met late."""
+    """One clock of a ticket. ``state``: running | paused | met | breached. A breached clock may still be met late.
+    ``warn_at``: when three quarters of the time are gone; ``warned``: and that was said."""
 
     name: str
     due_at: int
     state: Literal["running", "paused", "met", "breached"]
+    warn_at: int = 0
+    warned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What may be the cause: stated, then confirmed or rejected. ``number`` counts from 1 inside the ticket."""
+
+    number: int
+    text: str
+    state: Literal["stated", "confirmed", "rejected"] = "stated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +233,9 @@ class Ticket:
     """One aggregate: an incident is the ticket's symptoms and phase, not a second record.
 
     ``version`` counts commits; a change made against an older version is refused. ``title`` is empty unless a person
-    gave one: the headline is made from the facts at the edge.
+    gave one: the headline is made from the facts at the edge. ``paused_ms``: how long the resolution clock has stood
+    still in all, without the wait that lasts. ``category_by``, ``priority_by``: the person whose word it is; facts do
+    not change it any more. ``checklist``: what is done of a data breach's.
     """
 
     key: str
@@ -245,6 +260,8 @@ class Ticket:
     team: str | None = None
     assignee: str | None = None
     waiting: str | None = None
+    waiting_since: int | None = None
+    paused_ms: int = 0
     restricted: bool = False
     first_symptom_at: int | None = None
     reported_at: int | None = None
@@ -261,6 +278,14 @@ class Ticket:
     merged_into: str | None = None
     reopenings: int = 0
     runbook: str = ""
+    category_by: str | None = None
+    priority_by: str | None = None
+    hypotheses: tuple[Hypothesis, ...] = ()
+    cause: str = ""
+    fix: str = ""
+    prevention: str = ""
+    breach: Literal["suspected", "confirmed", "dismissed"] | None = None
+    checklist: tuple[str, ...] = ()
     symptoms: tuple[Symptom, ...] = ()
     affected: tuple[Affected, ...] = ()
     similar: tuple[Mapping[str, Any], ...] = ()
@@ -361,6 +386,15 @@ class Routed(Change):
 class ClockStarted(Change):
     clock: str = "response"
     due_at: int = 0
+    warn_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClockWarned(Change):
+    """Three quarters of the time are gone."""
+
+    clock: str = "response"
+    due_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +432,97 @@ class Noted(Change):
 
 @dataclass(frozen=True, slots=True)
 class Waiting(Change):
+    """Somebody else has the next word; the resolution clock stands still, for this reason."""
+
+    reason: Wait = "user"
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed(Change):
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided(Change):
+    """The first line's word on what it is."""
+
+    kind: Kind = "incident"
+    previous: Kind = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Replied(Change):
+    """A person's answer that the reporter can read."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Informed(Change):
+    """A tier was told; the ticket stays where it is."""
+
+    tier: Tier = "L2"
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Categorised(Change):
+    category: str = ""
+    previous: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prioritised(Change):
+    priority: Priority = "P3"
+    previous: Priority | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisStated(Change):
+    number: int = 1
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HypothesisSettled(Change):
+    number: int = 1
+    holds: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FixApplied(Change):
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRestored(Change):
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CauseRecorded(Change):
+    """What was behind it, what mended it, and what keeps it from coming back."""
+
+    cause: str = ""
+    fix: str = ""
+    prevention: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BreachJudged(Change):
+    verdict: Literal["confirmed", "dismissed"] = "confirmed"
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked(Change):
+    """An item of the data breach's checklist is done."""
+
+    item: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

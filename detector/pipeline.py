@@ -38,8 +38,9 @@ from detector.nouns import (
     Viewer,
 )
 from detector.telemetry import Telemetry
+from detector.tickets.acts import ACTIONS, NotAllowed
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
-from detector.tickets.lifecycle import ACTIONS, NotAllowed, ending, fold, next_due
+from detector.tickets.lifecycle import ending, fold, next_due
 from detector.tickets.options import DEFAULT_CATEGORIES, TicketOptions
 from detector.tickets.triage import LEVELS, ServiceFacts, next_urgency, triage
 
@@ -206,8 +207,10 @@ class Pipeline:
         return done[0].ticket
 
     async def act(self, key: str, action: str, viewer: Viewer, *, now: int, **arguments: Any) -> Ticket:
-        """What a person does: ``ack assign escalate note resolve close reopen merge``. Raises NoSuchTicket,
-        NotAllowed (with the remedy), StorageError."""
+        """What a person does, one of :data:`detector.tickets.acts.ACTIONS`. Raises NoSuchTicket, NotAllowed (with the
+        remedy), StorageError."""
+        if action == "categorise" and (category := arguments.get("category", "")) not in self.categories():
+            raise NotAllowed(f"{category!r} is no category; there are: {', '.join(sorted(self.categories()))}")
         for _ in range(ATTEMPTS):
             async with self._lock:
                 ticket = await self._seen(key, viewer)
@@ -226,6 +229,10 @@ class Pipeline:
                     continue
             return await self._read(done[0].ticket.key)
         raise StorageError(f"{key} changes faster than it can be changed")
+
+    def categories(self) -> frozenset[str]:
+        """All that are configured."""
+        return frozenset({*DEFAULT_CATEGORIES, *(rule.category for rule in self.policy.tickets.categories)})
 
     async def tick(self, now: int) -> int | None:
         """What is due by the clock; returns when (ms) the next thing is, or None. Free while nothing is due."""
@@ -448,9 +455,8 @@ class Pipeline:
         for change in committed.changes:
             match change:
                 case Opened():
-                    known = {*DEFAULT_CATEGORIES, *(rule.category for rule in self.policy.tickets.categories)}
                     # Categories come from labels, too: a metric must not grow with what senders think of.
-                    category = ticket.category if ticket.category in known else "other"
+                    category = ticket.category if ticket.category in self.categories() else "other"
                     self._telemetry.opened.labels(
                         ticket.priority or "", category, ticket.tier or "", ticket.source
                     ).inc()

@@ -298,7 +298,7 @@ def _renamed_ticket(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
 def _is_owed(route: Route, message: Owed, ticket: Ticket, told: set[str]) -> bool:
     if message.told_only:
         return route.channel in told and (message.event != "resolved" or route.send_resolved)
-    return route.takes(ticket, message.urgency)
+    return route.takes(ticket, message.urgency, message.tier or ticket.tier)
 
 
 def _outbox_row(id: int, ticket: Ticket, route: Route, message: Owed, now: int) -> dict[str, Any]:

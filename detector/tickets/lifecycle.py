@@ -1,37 +1,49 @@
-"""The life of a ticket: what each change makes of it, and what people may do. Pure.
+"""The life of a ticket: what each change makes of it, and what is due by the clock. Pure.
 
-``fold`` is the only place that says what a change means; the stored ticket is the fold of its timeline.
+``fold`` is the only place that says what a change means; the stored ticket is the fold of its timeline. What people
+may do is in :mod:`detector.tickets.acts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from detector.nouns import (
     Absorbed,
     Acknowledged,
-    Affected,
     Assigned,
+    BreachJudged,
+    Categorised,
+    CauseRecorded,
     Change,
+    Checked,
     ClockBreached,
     ClockMet,
     ClockStarted,
     ClockState,
+    ClockWarned,
     Closed,
+    Decided,
     Escalated,
+    FixApplied,
     ForecastChanged,
+    Hypothesis,
+    HypothesisSettled,
+    HypothesisStated,
     Merged,
     Mode,
-    Noted,
     Opened,
     PhaseChanged,
+    Prioritised,
     Reopened,
+    Replied,
     Resolution,
     ResolutionProposed,
     Resolved,
+    Resumed,
     Routed,
+    ServiceRestored,
     State,
     Symptom,
     SymptomJoined,
@@ -47,10 +59,7 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 MODES: tuple[Mode, ...] = get_args(Mode)
 """From the quietest to the loudest."""
 LONGEST_TEXT = 10_000
-
-
-class NotAllowed(Exception):
-    """What was asked cannot be done to this ticket; the message says why, and what can."""
+HypothesisState = Literal["stated", "confirmed", "rejected"]
 
 
 def fold(ticket: Ticket | None, change: Change) -> Ticket:
@@ -80,26 +89,64 @@ def fold(ticket: Ticket | None, change: Change) -> Ticket:
             )  # fmt: skip
         case Routed(tier=tier, team=team, runbook=runbook):
             return replace(ticket, tier=tier, team=team, runbook=runbook or ticket.runbook)
-        case ClockStarted(clock=name, due_at=due):
-            return _with_clock(ticket, ClockState(name, due, "running"))
+        case Categorised(who=who, category=category):
+            return replace(ticket, category=category, category_by=who)
+        case Prioritised(who=who, priority=priority, reason=reason):
+            said = f"set by {who}" + (f": {reason}" if reason else "")
+            return replace(ticket, priority=priority, priority_by=who, priority_reason=said)
+        case Decided(kind=kind):
+            # What was only a fallback follows the kind.
+            fallback = ticket.category in ("other", "request") and ticket.category_by is None
+            return replace(ticket, kind=kind, category=None if fallback else ticket.category)
+        case ClockStarted(clock=name, due_at=due, warn_at=warn):
+            known = next((c for c in ticket.clocks if c.name == name), None)
+            warned = known is not None and known.warned and known.due_at >= due
+            return _with_clock(ticket, ClockState(name, due, "running", warn, warned))
+        case ClockWarned(clock=name):
+            clocks = tuple(replace(c, warned=True) if c.name == name else c for c in ticket.clocks)
+            return replace(ticket, clocks=clocks)
         case ClockMet(clock=name):
             return _clock_state(ticket, name, "met")
         case ClockBreached(clock=name):
             return _clock_state(ticket, name, "breached")
         case Acknowledged(at=at, assignee=assignee):
+            # Whoever reported it has no answer yet: only a person's reply is one.
+            answered = ticket.first_response_at or (at if ticket.source != "report" else None)
             return replace(
-                ticket, state="diagnosing", assignee=assignee, waiting=None,
-                acknowledged_at=at, first_response_at=ticket.first_response_at or at,
+                _going_on(ticket, at), state="diagnosing", assignee=assignee,
+                acknowledged_at=at, first_response_at=answered,
             )  # fmt: skip
         case Assigned(assignee=assignee):
             return replace(ticket, assignee=assignee)
-        case Escalated(tier=tier):
-            return replace(ticket, tier=tier, assignee=None, acknowledged_at=None, state="triaged")
-        case Waiting(reason=reason):
-            return replace(ticket, state="waiting", waiting=reason)
+        case Escalated(at=at, tier=tier):
+            return replace(_going_on(ticket, at), tier=tier, assignee=None, acknowledged_at=None, state="triaged")
+        case Waiting(at=at, reason=reason):
+            paused = _clock_state(_going_on(ticket, at), "resolution", "paused", only="running")
+            return replace(paused, state="waiting", waiting=reason, waiting_since=at)
+        case Resumed(at=at):
+            held = ticket.acknowledged_at is not None
+            return replace(_going_on(ticket, at), state="diagnosing" if held else "triaged")
+        case Replied(at=at):
+            return replace(ticket, first_response_at=ticket.first_response_at or at)
+        case HypothesisStated(number=number, text=text):
+            return replace(ticket, hypotheses=(*ticket.hypotheses, Hypothesis(number, text)))
+        case HypothesisSettled(number=number, holds=holds):
+            word: Literal["confirmed", "rejected"] = "confirmed" if holds else "rejected"
+            settled = (replace(h, state=word) if h.number == number else h for h in ticket.hypotheses)
+            return replace(ticket, hypotheses=tuple(settled))
+        case FixApplied(at=at):
+            return replace(ticket, fix_applied_at=at)
+        case ServiceRestored(at=at):
+            return replace(ticket, restored_at=at)
+        case CauseRecorded(cause=cause, fix=fix, prevention=prevention):
+            return replace(ticket, cause=cause, fix=fix, prevention=prevention)
+        case BreachJudged(verdict=verdict):
+            return replace(ticket, breach=verdict)
+        case Checked(item=item):
+            return replace(ticket, checklist=(*ticket.checklist, item))
         case Resolved(at=at, resolution=resolution):
             return replace(
-                ticket, state="resolved", resolution=resolution, resolved_at=at, waiting=None,
+                _going_on(ticket, at), state="resolved", resolution=resolution, resolved_at=at,
                 restored_at=ticket.restored_at or ticket.quiet_since or at,
                 phase="over" if ticket.phase is not None else None,
             )  # fmt: skip
@@ -110,9 +157,9 @@ def fold(ticket: Ticket | None, change: Change) -> Ticket:
                 ticket, state="reopened", resolved_at=None, closed_at=None, resolution=None, restored_at=None,
                 acknowledged_at=None, assignee=None, quiet_since=None, reopenings=ticket.reopenings + 1,
             )  # fmt: skip
-        case Merged(into=into):
-            return replace(ticket, state="merged", merged_into=into)
-        case _:  # Noted, ResolutionProposed, Delivered: facts that only the timeline holds
+        case Merged(at=at, into=into):
+            return replace(_going_on(ticket, at), state="merged", merged_into=into)
+        case _:  # Noted, Informed, ResolutionProposed, Delivered: facts that only the timeline holds
             return ticket
 
 
@@ -122,7 +169,20 @@ def _opened(change: Opened) -> Ticket:
         opened_at=change.at, mode=change.mode, phase=change.phase, title=change.title, description=change.description,
         reporter=change.reporter, restricted=change.restricted, first_symptom_at=change.first_symptom_at,
         reported_at=change.reported_at, disrupted_at=change.at if change.phase == "disrupting" else None,
+        breach="suspected" if change.restricted else None,
     )  # fmt: skip
+
+
+def _going_on(ticket: Ticket, at: int) -> Ticket:
+    """Nobody is waited for any more; the resolution clock goes on where it stood."""
+    if ticket.waiting_since is None:
+        return ticket
+    stood = max(0, at - ticket.waiting_since)
+    clocks = tuple(
+        replace(c, state="running", due_at=c.due_at + stood, warn_at=c.warn_at + stood) if c.state == "paused" else c
+        for c in ticket.clocks
+    )
+    return replace(ticket, waiting=None, waiting_since=None, paused_ms=ticket.paused_ms + stood, clocks=clocks)
 
 
 def _joined(ticket: Ticket, change: SymptomJoined) -> Ticket:
@@ -169,118 +229,9 @@ def _with_clock(ticket: Ticket, clock: ClockState) -> Ticket:
     return replace(ticket, clocks=tuple(sorted((*others, clock), key=lambda c: c.name, reverse=True)))
 
 
-def _clock_state(ticket: Ticket, name: str, state: Any) -> Ticket:
-    return replace(ticket, clocks=tuple(replace(c, state=state) if c.name == name else c for c in ticket.clocks))
-
-
-# --- what people do -------------------------------------------------------------------------------------------------
-
-
-def acknowledge(ticket: Ticket, who: str, now: int) -> list[Change]:
-    """Take the ticket: paging stops. Whoever holds it may do so again, to end the pages of what became worse since."""
-    _alive(ticket, "acknowledged")
-    if ticket.acknowledged_at is not None and ticket.assignee not in (None, who):
-        raise NotAllowed(f"{ticket.key} is held by {ticket.assignee} already: assign it to yourself to take it over")
-    return [Acknowledged(ticket.key, now, who, assignee=who)]
-
-
-def assign(ticket: Ticket, who: str, now: int, assignee: str | None = None) -> list[Change]:
-    _alive(ticket, "assigned")
-    if ticket.category is None:
-        raise NotAllowed(f"{ticket.key} has no category yet: set one before somebody is assigned")
-    if assignee == ticket.assignee:
-        return []
-    return [Assigned(ticket.key, now, who, assignee=assignee or None)]
-
-
-def escalate(ticket: Ticket, who: str, now: int, tier: str | None = None, summary: str = "") -> list[Change]:
-    """To ``tier``, or one up; the summary says what was tried and excluded."""
-    _alive(ticket, "escalated")
-    current = ticket.tier or "L1"
-    above = TIERS[TIERS.index(current) + 1 :]
-    if not above:
-        raise NotAllowed(f"{ticket.key} is with L3 already, the highest tier")
-    target = tier or above[0]
-    if target not in above:
-        raise NotAllowed(f"{ticket.key} is with {current}; it can be escalated to {' or '.join(above)}")
-    return [Escalated(ticket.key, now, who, tier=target, previous=current, summary=summary[:LONGEST_TEXT])]
-
-
-def note(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
-    if ticket.state == "merged":
-        raise NotAllowed(f"{ticket.key} is merged: write it into {ticket.merged_into}")
-    if not text.strip():
-        raise NotAllowed("a note needs a text")
-    return [Noted(ticket.key, now, who, text=text[:LONGEST_TEXT])]
-
-
-def resolve(
-    ticket: Ticket, who: str, now: int, resolution: str = "fixed", text: str = "", force: bool = False
-) -> list[Change]:
-    """With a code of the closed list. A ticket whose symptoms are active asks first (``force``)."""
-    _alive(ticket, "resolved")
-    if resolution not in get_args(Resolution):
-        raise NotAllowed(f"{resolution!r} is no resolution; allowed: {', '.join(get_args(Resolution))}")
-    active = [s for s in ticket.symptoms if s.active]
-    if active and not force and resolution not in ("false-alarm", "not-worth-waking", "duplicate"):
-        names = ", ".join(sorted({s.name for s in active})[:5])
-        raise NotAllowed(f"{ticket.key} still has {len(active)} active symptoms ({names}): wait, or resolve with force")
-    return [Resolved(ticket.key, now, who, resolution=resolution, text=text[:LONGEST_TEXT])]  # type: ignore[arg-type]
-
-
-def close(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
-    if ticket.state == "closed":
-        return []
-    if ticket.state != "resolved":
-        raise NotAllowed(f"{ticket.key} is {ticket.state}: resolve it first, with a resolution code")
-    return [Closed(ticket.key, now, who, text=text[:LONGEST_TEXT])]
-
-
-def reopen(ticket: Ticket, who: str, now: int, reason: str = "") -> list[Change]:
-    if ticket.state not in ("resolved", "closed"):
-        raise NotAllowed(f"{ticket.key} is {ticket.state}: only a resolved or closed ticket is reopened")
-    return [Reopened(ticket.key, now, who, reason=reason[:LONGEST_TEXT])]
-
-
-def merge(ticket: Ticket, who: str, now: int, into: Ticket) -> list[Change]:
-    """``ticket`` ends in ``into``, which takes over its symptoms."""
-    _alive(ticket, "merged")
-    if into.key == ticket.key:
-        raise NotAllowed(f"{ticket.key} cannot be merged into itself")
-    if into.state in ENDED:
-        raise NotAllowed(f"{into.key} is {into.state}: merge into an open ticket")
-    if ticket.restricted != into.restricted:
-        raise NotAllowed("a restricted ticket is merged with a restricted one only")
-    higher = ticket.mode if MODES.index(ticket.mode) > MODES.index(into.mode) else None
-    absorbed = Absorbed(
-        into.key, now, who, source=ticket.key, symptoms=ticket.symptoms, mode=higher,
-        affected=together(into.affected, ticket.affected),
-    )  # fmt: skip
-    return [Merged(ticket.key, now, who, into=into.key), absorbed]
-
-
-def together(one: Sequence[Affected], other: Sequence[Affected]) -> tuple[Affected, ...]:
-    """What either affects; an origin of one stays an origin."""
-    items: dict[str, dict[str, None]] = {}
-    how: dict[str, Literal["origin", "impacted"]] = {}
-    for affected in (*one, *other):
-        items.setdefault(affected.service, {}).update(dict.fromkeys(affected.items))
-        if how.get(affected.service) != "origin":
-            how[affected.service] = affected.how
-    return tuple(Affected(service, tuple(names), how[service]) for service, names in items.items())
-
-
-Action = Callable[..., list[Change]]
-ACTIONS: dict[str, Action] = {
-    "ack": acknowledge, "assign": assign, "escalate": escalate, "note": note, "resolve": resolve, "close": close,
-    "reopen": reopen, "merge": merge,
-}  # fmt: skip
-
-
-def _alive(ticket: Ticket, verb: str) -> None:
-    if ticket.state in ENDED:
-        remedy = f"see {ticket.merged_into}" if ticket.state == "merged" else "reopen it first"
-        raise NotAllowed(f"{ticket.key} is {ticket.state} and cannot be {verb}: {remedy}")
+def _clock_state(ticket: Ticket, name: str, state: Any, only: str = "") -> Ticket:
+    clocks = (replace(c, state=state) if c.name == name and only in ("", c.state) else c for c in ticket.clocks)
+    return replace(ticket, clocks=tuple(clocks))
 
 
 # --- the end, by itself ---------------------------------------------------------------------------------------------
@@ -293,10 +244,40 @@ def ending(ticket: Ticket, now: int, quiet_period: int, close_after: int) -> lis
         changes.append(Closed(ticket.key, now, text="nothing came back"))
     elif ticket.state not in ENDED and ticket.quiet_since is not None and now >= ticket.quiet_since + quiet_period:
         changes += _quiet(ticket, now)
-    for clock in ticket.clocks:
-        if clock.state == "running" and now >= clock.due_at and ticket.state not in ENDED:
-            changes.append(ClockBreached(ticket.key, now, clock=clock.name, due_at=clock.due_at))
+    if ticket.state not in ENDED and not any(isinstance(change, Resolved) for change in changes):
+        changes += _late(ticket, now)
     return changes
+
+
+def _late(ticket: Ticket, now: int) -> list[Change]:
+    """Clocks warn before they are missed; the next tier gets what was missed, told what is known so far."""
+    changes: list[Change] = []
+    for clock in ticket.clocks:
+        if clock.state != "running":
+            continue
+        if now >= clock.due_at:
+            changes.append(ClockBreached(ticket.key, now, clock=clock.name, due_at=clock.due_at))
+        elif not clock.warned and now >= clock.warn_at > 0:
+            changes.append(ClockWarned(ticket.key, now, clock=clock.name, due_at=clock.due_at))
+    missed = [change.clock for change in changes if isinstance(change, ClockBreached)]
+    higher = TIERS[TIERS.index(ticket.tier) + 1 :] if ticket.tier is not None else ()
+    if missed and higher and ticket.mode != "shadow":
+        text = f"The {' and '.join(missed)} target was missed. {handover(ticket)}"
+        changes.append(Escalated(ticket.key, now, tier=higher[0], previous=ticket.tier, summary=text))
+    return changes
+
+
+def handover(ticket: Ticket) -> str:
+    """What the next tier should know: tried, excluded, next; from the ticket's facts."""
+    tried = "Fix applied, not restored" if ticket.fix_applied_at and not ticket.restored_at else "No fix applied yet"
+    by_state = {state: [h.text for h in ticket.hypotheses if h.state == state] for state in get_args(HypothesisState)}
+    parts = [f"Tried: {tried}."]
+    for state, word in (("rejected", "Excluded"), ("confirmed", "Confirmed"), ("stated", "Next: find out whether")):
+        if by_state[state]:
+            parts.append(f"{word}: {'; '.join(by_state[state])}.")
+    if not by_state["stated"]:
+        parts.append(f"Next: the runbook {ticket.runbook}." if ticket.runbook else "Next: nothing is stated.")
+    return " ".join(parts)[:LONGEST_TEXT]
 
 
 def _quiet(ticket: Ticket, now: int) -> list[Change]:
@@ -311,11 +292,16 @@ def _quiet(ticket: Ticket, now: int) -> list[Change]:
     return [*over, ResolutionProposed(ticket.key, now, resolution=code)] if over else []
 
 
-def _closes_by_itself(ticket: Ticket) -> bool:
-    """Resolved, and nobody has to confirm it: a reporter does, and whoever handled a critical disruption records
-    cause, fix and prevention."""
+def owes_cause(ticket: Ticket) -> bool:
+    """Whether cause, fix and prevention have to be recorded before it is closed: L3 handled a critical disruption."""
     critical = ticket.tier == "L3" and ticket.priority == "P1" and ticket.disrupted_at is not None
-    return ticket.state == "resolved" and ticket.source != "report" and not critical
+    nothing = ticket.resolution in ("false-alarm", "duplicate")
+    return critical and not nothing and not (ticket.cause and ticket.fix and ticket.prevention)
+
+
+def _closes_by_itself(ticket: Ticket) -> bool:
+    """Resolved, and nobody has to confirm it: a reporter does, and L3 records what was behind a critical one."""
+    return ticket.state == "resolved" and ticket.source != "report" and not owes_cause(ticket)
 
 
 def next_due(ticket: Ticket, quiet_period: int, close_after: int) -> int | None:
@@ -327,5 +313,6 @@ def next_due(ticket: Ticket, quiet_period: int, close_after: int) -> int | None:
     if ticket.state not in ENDED:
         if ticket.quiet_since is not None and not (ticket.phase == "over" and ticket.acknowledged_at is not None):
             due.append(ticket.quiet_since + quiet_period)
-        due += [clock.due_at for clock in ticket.clocks if clock.state == "running"]
+        running = [clock for clock in ticket.clocks if clock.state == "running"]
+        due += [clock.due_at if clock.warned or not clock.warn_at else clock.warn_at for clock in running]
     return min(due, default=None)

@@ -73,11 +73,14 @@ def targets(*texts: str) -> Targets:
 
 
 class ClockOptions(Options):
-    """Time from opening to a first response (detected: to acknowledgement) and to the solution, per priority."""
+    """Time from opening to a first response (detected: to acknowledgement; reported: to a person's reply) and to the
+    solution, per priority."""
 
     response: Targets = targets("5m", "15m", "1h", "3h")
     reported_response: Targets = targets("1h", "90m", "2h", "3h")
     resolution: Targets = targets("4h", "12h", "24h", "72h")
+    regulator: Duration = ms("72h")
+    """From the suspicion of a data breach to the regulator's notification (GDPR Art. 33)."""
 
 
 class TicketOptions(Options):

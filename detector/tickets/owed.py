@@ -14,7 +14,10 @@ from detector.nouns import (
     Absorbed,
     Acknowledged,
     Change,
+    ClockBreached,
+    ClockWarned,
     Escalated,
+    Informed,
     Merged,
     Opened,
     PhaseChanged,
@@ -42,23 +45,26 @@ class Route:
     services: tuple[str, ...] = ()
     send_resolved: bool = True
 
-    def takes(self, ticket: Ticket, urgency: Urgency) -> bool:
+    def takes(self, ticket: Ticket, urgency: Urgency, tier: Tier | None) -> bool:
+        """Whether it is told of this ticket, by the tier that has it, or by one that is only informed."""
         return (
             urgency in self.urgencies
-            and (ticket.tier is None or ticket.tier in self.tiers)
+            and (tier is None or tier in self.tiers)
             and (not self.services or ticket.service in self.services)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """One message. ``told_only``: for channels that were told of the ticket before, whatever their route says."""
+    """One message. ``told_only``: for channels that were told of the ticket before, whatever their route says.
+    ``tier``: for the channels of this tier, whoever has the ticket."""
 
     event: Literal["opened", "worse", "changed", "acknowledged", "resolved"]
     urgency: Urgency
     reason: str
     slug: str
     told_only: bool = False
+    tier: Tier | None = None
 
 
 def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> list[Owed]:
@@ -80,6 +86,11 @@ def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> lis
                 found.append(Owed("acknowledged", "notify", f"held by {who}", f"{episode}/ack/{change.at}", True))
             case PhaseChanged(phase="recovering") if not speaks:
                 found.append(Owed("changed", "notify", "recovering", f"{episode}/recovering", True))
+            case Informed(who=who, tier=tier, at=at):
+                found.append(Owed("changed", "notify", f"{who} informs {tier}", f"{episode}/inform/{at}", tier=tier))
+            case ClockWarned(clock=clock):
+                slug = f"{episode}/warned-{clock}/{change.due_at}"
+                found.append(Owed("changed", "notify", f"the {clock} target is near", slug, True))
             case ResolutionProposed():
                 found.append(Owed("changed", "notify", "quiet; to be confirmed", f"{episode}/proposed", True))
             case Resolved(resolution=resolution):
@@ -90,9 +101,10 @@ def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> lis
 
 
 def _news(
-    before: Ticket | None, after: Ticket, changes: Iterable[Change]
+    before: Ticket | None, after: Ticket, changes: Sequence[Change]
 ) -> list[tuple[Literal["opened", "worse"], str, str]]:
     news: list[tuple[Literal["opened", "worse"], str, str]] = []
+    escalated: list[tuple[Literal["opened", "worse"], str, str]] = []
     for change in changes:
         match change:
             case Opened():
@@ -104,10 +116,12 @@ def _news(
             case Triaged(priority=priority, previous=previous) if previous is not None and priority < previous:
                 news.append(("worse", f"{previous} is now {priority}", priority))
             case Escalated(tier=tier):
-                news.append(("worse", f"escalated to {tier}", f"escalated-{tier}"))
+                escalated.append(("worse", f"escalated to {tier}", f"escalated-{tier}"))
             case SymptomJoined(new=True) | Absorbed() if before is not None and _extent(after) > _extent(before):
                 news.append(("worse", "more is affected", f"extent-{_extent(after)}"))
-    return news
+    # What happened to the service says more than who has it now, and both more than that time has passed.
+    missed = [change.clock for change in changes if isinstance(change, ClockBreached)]
+    return [*news, *escalated, *(("worse", f"the {clock} target was missed", f"breached-{clock}") for clock in missed)]
 
 
 def _extent(ticket: Ticket) -> int:

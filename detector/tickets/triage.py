@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from detector.nouns import Change, ClockMet, ClockStarted, Level, Routed, Ticket, Triaged
+from detector.nouns import Change, Level, Routed, Ticket, Triaged
+from detector.tickets.clocks import clocks
 from detector.tickets.options import DEFAULT_CATEGORIES, SHIPPED_ROUTING, RoutingRule, TicketOptions
 
 HOUR = 3_600_000
@@ -34,11 +35,14 @@ def triage(ticket: Ticket, facts: ServiceFacts, options: TicketOptions, now: int
     # A person's escalation is not undone by a change of the facts: a ticket only ever rises.
     if ticket.tier is None or (routed.tier > ticket.tier and triaged.priority != ticket.priority):
         changes.append(routed)
-    return [*changes, *_clocks(ticket, triaged, options, now)]
+    return [*changes, *clocks(ticket, triaged.priority, triaged.category, options.clocks, now)]
 
 
 def category(ticket: Ticket, options: TicketOptions) -> str:
-    """The symptoms' own category (the one that is closest to people first), else a rule's, else ``other``."""
+    """A person's word, else the symptoms' own category (the one that is closest to people first), else a rule's, else
+    ``other``."""
+    if ticket.category_by is not None and ticket.category is not None:
+        return ticket.category
     if ticket.restricted:
         return "security/data-breach"
     for symptom in sorted(ticket.symptoms, key=lambda s: (not s.disruption, s.detector == "anomaly", s.first_at)):
@@ -78,6 +82,8 @@ def _triaged(ticket: Ticket, facts: ServiceFacts, options: TicketOptions, now: i
     reason = f"{impact} impact, {level} urgency: {why}"
     if ticket.symptoms and all(s.severity == "info" for s in ticket.symptoms):
         priority, reason = "P4", "for information only (severity info)"
+    if ticket.priority_by is not None and ticket.priority is not None:
+        priority, reason = ticket.priority, ticket.priority_reason
     return Triaged(
         ticket.key, now, category=category(ticket, options), priority=priority, priority_reason=reason,
         impact_users=facts.users, impact_business=facts.business, urgency=level, previous=ticket.priority,
@@ -125,30 +131,6 @@ def _fits(rule: RoutingRule, ticket: Ticket, triaged: Triaged, now: int) -> bool
 def _why(rule: RoutingRule, triaged: Triaged) -> str:
     named = [name for name in ("priorities", "categories", "services", "within") if getattr(rule, name)]
     return f"{triaged.priority}, {triaged.category}" if named else "everything else"
-
-
-def _clocks(ticket: Ticket, triaged: Triaged, options: TicketOptions, now: int) -> list[Change]:
-    """Start clocks, move their due times with the priority, and stop the one that was answered. Due times count from
-    the opening, whatever the priority was meanwhile."""
-    clocks = options.clocks
-    reported = ticket.source == "report"
-    targets = {
-        "response": (clocks.reported_response if reported else clocks.response).of(triaged.priority),
-        "resolution": clocks.resolution.of(triaged.priority),
-    }
-    answered = {"response": ticket.first_response_at is not None, "resolution": ticket.state in ("resolved", "closed")}
-    running = {clock.name: clock for clock in ticket.clocks}
-    changes: list[Change] = []
-    for name, target in targets.items():
-        clock = running.get(name)
-        if answered[name]:
-            if clock is not None and clock.state in ("running", "paused"):
-                changes.append(ClockMet(ticket.key, now, clock=name))
-        else:
-            due = ticket.opened_at + target
-            if clock is None or (clock.state == "running" and clock.due_at != due) or clock.state == "met":
-                changes.append(ClockStarted(ticket.key, now, clock=name, due_at=due))
-    return changes
 
 
 __all__ = ["DEFAULT_CATEGORIES", "ServiceFacts", "category", "next_urgency", "triage", "urgency"]

@@ -10,16 +10,18 @@ from typing import Any
 from detector.clock import rfc3339
 from detector.notify.messages import incident
 from detector.nouns import Ticket, TimelineEntry
+from detector.tickets.clocks import held
 from detector.words import in_calendar
 
 
-def ticket_json(ticket: Ticket, timeline: Sequence[TimelineEntry]) -> dict[str, Any]:
-    """The incident with everything that happened to it, oldest first."""
+def ticket_json(ticket: Ticket, timeline: Sequence[TimelineEntry], now: int) -> dict[str, Any]:
+    """The incident with everything that happened to it, oldest first, and how long each tier has had it."""
     return incident(ticket) | {
+        "held_seconds": {tier: ms // 1000 for tier, ms in held(timeline, now).items()},
         "timeline": [
             {"at": rfc3339(in_calendar(entry.at)), "who": entry.who, "what": entry.what, "data": _plain(entry.data)}
             for entry in timeline
-        ]
+        ],
     }
 
 

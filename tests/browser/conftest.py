@@ -63,8 +63,8 @@ class Stage:
 
 
 def _matters(request: Any) -> bool:
-    # A page that is left ends its event stream: that is no failure.
-    return not request.url.endswith("/api/events") and "/api/events?" not in request.url
+    # A page that is left ends what it was still loading, its event stream first of all: that is no failure.
+    return bool(request.failure != "net::ERR_ABORTED" and "/api/events" not in request.url)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -16,8 +16,9 @@ from detector.incidents.board import OPEN, slim
 from detector.nouns import SYSTEM, Dead, Notification, Retry, Sent, Ticket
 from detector.pipeline import Pipeline
 from detector.tickets import schema
+from detector.tickets.acts import NotAllowed
 from detector.tickets.desk import TicketQuery
-from detector.tickets.lifecycle import NotAllowed, next_due
+from detector.tickets.lifecycle import next_due
 from detector.tickets.outbox import Outbox
 from detector.tickets.owed import Route
 from tests.rows import HOUR, MINUTE, NOW, alert, rows, symptom

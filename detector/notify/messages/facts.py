@@ -40,6 +40,9 @@ def incident(ticket: Ticket, timeline: Sequence[TimelineEntry] = ()) -> dict[str
         "affected": [{"service": a.service, "items": list(a.items), "how": a.how} for a in ticket.affected],
         "similar": [dict(s) for s in ticket.similar],
         "clocks": [{"name": c.name, "due_at": _time(c.due_at), "state": c.state} for c in ticket.clocks],
+        "hypotheses": [{"number": h.number, "text": h.text, "state": h.state} for h in ticket.hypotheses],
+        "cause": ticket.cause, "fix": ticket.fix, "prevention": ticket.prevention,
+        "breach": ticket.breach, "checklist": list(ticket.checklist),
         "timeline": [{"at": _time(e.at), "who": e.who, "what": e.what, "data": dict(e.data)} for e in timeline],
     }  # fmt: skip
 

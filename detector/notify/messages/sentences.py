@@ -120,6 +120,15 @@ def _escalated(data: Data, at: int, zone: tzinfo) -> str:
     return f"Escalated{source} to {_text(data, 'tier', 4) or 'the next tier'}" + _because(data, "summary")
 
 
+_WAITS = {"user": "the user", "supplier": "a supplier", "change": "a change"}
+_KINDS = {"incident": "an incident", "request": "a request", "undecided": "not decided yet"}
+
+
+def _waiting(data: Data, at: int, zone: tzinfo) -> str:
+    whom = _WAITS.get(_text(data, "reason", 20), _text(data, "reason", 60))
+    return f"Waiting for {whom}" + _because(data, "text") if whom else "Waiting"
+
+
 def _resolved(data: Data, at: int, zone: tzinfo) -> str:
     code = _text(data, "resolution", 40)
     return "Resolved" + (f" as {code}" if code else "") + _because(data, "text")
@@ -143,12 +152,33 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "routed": _routed,
     "clock-started": _clock("clock runs"),
     "clock-met": _clock("clock met"),
+    "clock-warned": _clock("clock has a quarter left"),
     "clock-breached": _clock("clock breached"),
     "acknowledged": _acknowledged,
     "assigned": _assigned,
     "escalated": _escalated,
     "noted": lambda data, at, zone: _text(data, "text", 4000),
-    "waiting": lambda data, at, zone: "Waiting" + _because(data),
+    "waiting": _waiting,
+    "resumed": lambda data, at, zone: "It goes on" + _because(data),
+    "decided": lambda data, at, zone: "It is " + _KINDS.get(_text(data, "kind", 20), "something else"),
+    "categorised": lambda data, at, zone: f"Category set to {_text(data, 'category', 60)}",
+    "prioritised": lambda data, at, zone: f"Priority set to {_text(data, 'priority', 4)}" + _because(data),
+    "replied": lambda data, at, zone: "To the reporter: " + _text(data, "text", 4000),
+    "informed": lambda data, at, zone: f"{_text(data, 'tier', 4)} is informed" + _because(data, "text"),
+    "hypothesis-stated": lambda data, at, zone: f"Hypothesis {_text(data, 'number', 6)}: {_text(data, 'text', 500)}",
+    "hypothesis-settled": lambda data, at, zone: (
+        f"Hypothesis {_text(data, 'number', 6)} {'confirmed' if data.get('holds') is True else 'rejected'}"
+        + _because(data, "text")
+    ),
+    "fix-applied": lambda data, at, zone: "Fix applied" + _because(data, "text"),
+    "service-restored": lambda data, at, zone: "The service works again" + _because(data, "text"),
+    "cause-recorded": lambda data, at, zone: "; ".join(
+        f"{name}: {_text(data, name, 1000)}" for name in ("cause", "fix", "prevention")
+    ).capitalize(),
+    "breach-judged": lambda data, at, zone: (
+        f"The suspicion of a data breach is {_text(data, 'verdict', 20)}" + _because(data, "text")
+    ),
+    "checked": lambda data, at, zone: f"Done: {_text(data, 'item', 40).replace('-', ' ')}" + _because(data, "text"),
     "resolved": _resolved,
     "resolution-proposed": lambda data, at, zone: (
         f"Every symptom is quiet: resolve as {_text(data, 'resolution', 40) or 'self-recovered'}?"

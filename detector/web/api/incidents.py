@@ -10,8 +10,8 @@ from typing import Any, get_args
 from aiohttp import web
 
 from detector.nouns import Mode, Phase, State, Ticket, Viewer
+from detector.tickets.acts import NotAllowed
 from detector.tickets.desk import Conflict, TicketQuery
-from detector.tickets.lifecycle import NotAllowed
 from detector.web.api import models
 from detector.web.auth import VIEWER
 from detector.web.body import Body, json_body
@@ -31,6 +31,20 @@ ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
     "close": ("Done with it", models.Close),
     "reopen": ("It was not over", models.Reopen),
     "merge": ("It goes on in another incident", models.Merge),
+    "decide": ("An incident or a request", models.Decide),
+    "categorise": ("Its category, by hand", models.Categorise),
+    "prioritise": ("Its priority, by hand", models.Prioritise),
+    "wait": ("Somebody else has the next word; the resolution clock stands still", models.Wait),
+    "resume": ("Nobody is waited for any more", models.Resume),
+    "reply": ("To the reporter; the first one stops the response clock", models.Reply),
+    "inform": ("Tell a tier; it stays where it is", models.Inform),
+    "hypothesis": ("What may be the cause", models.Hypothesise),
+    "settle": ("A hypothesis is confirmed or rejected", models.Settle),
+    "fix": ("A fix was applied", models.Fix),
+    "restore": ("The service works again", models.Restore),
+    "record": ("Cause, fix and prevention", models.Record),
+    "judge": ("A suspected data breach is confirmed or dismissed", models.Judge),
+    "check": ("An item of the data breach's checklist is done", models.Check),
 }
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}-[0-9]{1,12}")
 
@@ -114,13 +128,15 @@ def routes(deps: Deps) -> list[web.RouteDef]:
             page = await deps.desk.tickets(parse_query(request.query), viewer)
         except ValueError as error:
             raise Problem(400, f"cursor: {error}.") from None
-        items = [ticket_json(ticket, await deps.desk.timeline(ticket.key, viewer)) for ticket in page.items]
+        now = deps.clock.now()
+        items = [ticket_json(ticket, await deps.desk.timeline(ticket.key, viewer), now) for ticket in page.items]
         return web.json_response({"items": items, "next": page.next})
 
     @operation("One incident", models.Incident, parameters=(_KEY_PARAMETER,), errors=(404,))
     async def show_incident(request: web.Request) -> web.Response:
         ticket = await find(deps, request.match_info["key"], request[VIEWER])
-        return web.json_response(ticket_json(ticket, await deps.desk.timeline(ticket.key, request[VIEWER])))
+        timeline = await deps.desk.timeline(ticket.key, request[VIEWER])
+        return web.json_response(ticket_json(ticket, timeline, deps.clock.now()))
 
     @operation("Services of the catalogue, and those seen on open incidents", models.Services)
     async def list_services(request: web.Request) -> web.Response:
@@ -151,7 +167,8 @@ def _action(deps: Deps, name: str) -> Callable[[web.Request], Any]:
         body = await json_body(request, model, deps.options.limits.body)
         viewer = request[VIEWER]
         ticket = await act(deps, request.match_info["key"], name, viewer, body.model_dump(exclude_unset=True))
-        return web.json_response(ticket_json(ticket, await deps.desk.timeline(ticket.key, viewer)))
+        timeline = await deps.desk.timeline(ticket.key, viewer)
+        return web.json_response(ticket_json(ticket, timeline, deps.clock.now()))
 
     handler.__name__ = f"{name}_incident"
     return handler

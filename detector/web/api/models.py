@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from detector.nouns import DetectorName, Kind, Level, Mode, Phase, Priority, Resolution, Source, State, Tier
+from detector.nouns import Wait as WaitReason
 from detector.web.body import Body, Line, Text
 
 # --- what goes out -------------------------------------------------------------------------------------------------
@@ -62,6 +63,12 @@ class ClockModel(BaseModel):
     state: Literal["running", "paused", "met", "breached"]
 
 
+class HypothesisModel(BaseModel):
+    number: int
+    text: str
+    state: Literal["stated", "confirmed", "rejected"]
+
+
 class EntryModel(BaseModel):
     at: Time
     who: str
@@ -110,6 +117,13 @@ class Incident(BaseModel):
     affected: list[AffectedModel]
     similar: list[dict[str, Any]]
     clocks: list[ClockModel]
+    hypotheses: list[HypothesisModel]
+    cause: str
+    fix: str
+    prevention: str
+    breach: Literal["suspected", "confirmed", "dismissed"] | None
+    checklist: list[str]
+    held_seconds: dict[str, int] = Field(description="How long each tier has had it.")
     timeline: list[EntryModel]
 
 
@@ -178,6 +192,74 @@ class Reopen(Body):
 
 class Merge(Body):
     into: Line = Field(description="The key of the incident that goes on.")
+
+
+class Decide(Body):
+    kind: Literal["incident", "request"]
+
+
+class Categorise(Body):
+    category: Line = Field(description="One of those that are configured.")
+
+
+class Prioritise(Body):
+    priority: Priority
+    reason: Text = Field(min_length=1)
+
+
+class Wait(Body):
+    reason: WaitReason
+    text: Text = ""
+
+
+class Resume(Body):
+    reason: Text = ""
+
+
+class Reply(Body):
+    text: Text = Field(min_length=1)
+
+
+class Inform(Body):
+    tier: Tier
+    text: Text = ""
+
+
+class Hypothesise(Body):
+    text: Line = Field(min_length=1)
+
+
+class Settle(Body):
+    number: int = Field(ge=1, le=10_000)
+    holds: bool = Field(False, description="True: confirmed. False: rejected.")
+    text: Text = ""
+
+
+class Fix(Body):
+    text: Text = Field(min_length=1, description="What was applied.")
+
+
+class Restore(Body):
+    text: Text = ""
+    force: bool = Field(False, description="Although symptoms are active.")
+
+
+class Record(Body):
+    """Together with what was recorded before, all three have to be there."""
+
+    cause: Text = ""
+    fix: Text = ""
+    prevention: Text = ""
+
+
+class Judge(Body):
+    verdict: Literal["confirmed", "dismissed"]
+    text: Text = Field(min_length=1, description="What was found.")
+
+
+class Check(Body):
+    item: Line
+    text: Text = ""
 
 
 class ReportingPerson(Body):

@@ -13,12 +13,14 @@ from detector.charts.specs import alt_text, telling
 from detector.notify.messages import sentence, title
 from detector.notify.messages.story import leading
 from detector.nouns import Resolution, Symptom, Ticket, TimelineEntry, Viewer
-from detector.tickets.lifecycle import ENDED, TIERS
+from detector.tickets.clocks import held
+from detector.tickets.lifecycle import ENDED, TIERS, handover
 from detector.web.api.incidents import ACTIONS, act, find
 from detector.web.auth import VIEWER
 from detector.web.body import checked, form
 from detector.web.deps import Deps, Theme
 from detector.web.pages.layout import Layout
+from detector.web.pages.process import WAITS, process
 from detector.web.pages.text import shape
 from detector.web.problems import Problem
 from detector.words import plain, quantity
@@ -28,7 +30,7 @@ LARGE, SMALL = (720, 300), (480, 240)
 
 _MACHINES = frozenset({"detector", "rules", "pipeline"})
 _MOST_ENTRIES = 200
-_NOISY = frozenset({"forecast-changed", "clock-started", "clock-met"})
+_NOISY = frozenset({"forecast-changed", "clock-started", "clock-met", "clock-warned"})
 RESOLUTIONS: Mapping[Resolution, str] = {
     "fixed": "somebody repaired it",
     "prevented": "somebody acted before users were hurt",
@@ -120,7 +122,9 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             runbook=_runbook(ticket, deps), can=possible(ticket, viewer), tiers=_tiers(ticket), resolutions=RESOLUTIONS,
             suggested=_suggested(ticket, timeline), active=sum(s.active for s in symptoms), trouble=trouble,
             timeline=[moment(entry) for entry in timeline[-_MOST_ENTRIES:]][::-1],
-            earlier=max(0, len(timeline) - _MOST_ENTRIES), description=(ticket.description or "").splitlines()[:200],
+            process=process(ticket, sorted(deps.actions.categories())), handover=handover(ticket), waits=WAITS,
+            held=held(timeline, now), earlier=max(0, len(timeline) - _MOST_ENTRIES),
+            description=(ticket.description or "").splitlines()[:200],
         )  # fmt: skip
 
     async def show(request: web.Request) -> web.Response:

@@ -15,6 +15,7 @@ from detector.web.deps import Deps
 from detector.web.pages import text
 from detector.web.problems import Problem
 from detector.web.sse import Hub
+from detector.words import span
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
 
@@ -31,7 +32,7 @@ class Layout:
         )  # fmt: skip
         self._environment.globals |= {
             "time": text.time_tag, "since": text.since_tag, "clock": text.clock_tag, "impact": text.impact_tag,
-            "link": text.safe_link,
+            "link": text.safe_link, "span": span,
         }  # fmt: skip
 
     @property

@@ -1,0 +1,72 @@
+"""The clocks of a ticket and how long each tier held it, as functions of its facts and its timeline. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from detector.nouns import Change, ClockMet, ClockStarted, Priority, Ticket, Tier, TimelineEntry
+from detector.tickets.options import ClockOptions
+
+WARNS = 0.75
+"""Of its time: then a clock warns."""
+BREACH = "security/data-breach"
+
+
+def clocks(ticket: Ticket, priority: Priority, category: str, options: ClockOptions, now: int) -> list[Change]:
+    """Start clocks, move their due times with the priority, and stop those that were answered.
+
+    Due times count from the opening, whatever the priority was meanwhile; the resolution clock leaves out what was
+    waited for, and a reopening continues it.
+    """
+    targets = _targets(ticket, priority, category, options)
+    running = {clock.name: clock for clock in ticket.clocks}
+    changes: list[Change] = []
+    for name, target in targets.items():
+        clock = running.get(name)
+        if _answered(ticket, name):
+            if clock is not None and clock.state in ("running", "paused"):
+                changes.append(ClockMet(ticket.key, now, clock=name))
+            continue
+        due = ticket.opened_at + target + (ticket.paused_ms if name == "resolution" else 0)
+        if clock is None or (clock.state == "running" and clock.due_at != due) or clock.state == "met":
+            warn = due - round((1 - WARNS) * target)
+            changes.append(ClockStarted(ticket.key, now, clock=name, due_at=due, warn_at=warn))
+    return changes
+
+
+def _targets(ticket: Ticket, priority: Priority, category: str, options: ClockOptions) -> dict[str, int]:
+    response = options.reported_response if ticket.source == "report" else options.response
+    targets = {"response": response.of(priority), "resolution": options.resolution.of(priority)}
+    if ticket.breach is not None and category == BREACH:
+        targets["regulator"] = options.regulator
+    return targets
+
+
+def _answered(ticket: Ticket, clock: str) -> bool:
+    match clock:
+        case "response":
+            return ticket.first_response_at is not None
+        case "regulator":
+            return ticket.breach == "dismissed" or "notify-regulator" in ticket.checklist
+        case _:
+            return ticket.state in ("resolved", "closed")
+
+
+def held(timeline: Iterable[TimelineEntry], now: int) -> dict[Tier, int]:
+    """How long (ms) each tier has had the ticket until ``now``, without the time when it was resolved."""
+    out: dict[Tier, int] = {}
+    tier: Tier | None = None
+    since: int | None = None
+    for entry in timeline:
+        ends = entry.what in ("resolved", "closed", "merged")
+        if not (ends or entry.what in ("routed", "escalated", "reopened")):
+            continue
+        if tier is not None and since is not None:
+            out[tier] = out.get(tier, 0) + entry.at - since
+        alive = since is not None or tier is None or entry.what == "reopened"
+        since = entry.at if alive and not ends else None
+        if entry.what in ("routed", "escalated"):
+            tier = entry.data["tier"]
+    if tier is not None and since is not None:
+        out[tier] = out.get(tier, 0) + now - since
+    return out
