@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DATA ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-slow lint format bench lock wheel clean
+.PHONY: help install run test test-slow process lint format bench lock wheel clean
 
 help:            ## these lines
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -36,6 +36,9 @@ test: install    ## the suite, under ten minutes on two cores
 
 test-slow: install  ## what needs real minutes or many repetitions
 	$(BIN)/pytest -m slow --timeout 1200
+
+process: install  ## every line of the support process, with the tests that hold it
+	@$(BIN)/python -m tests.process
 
 lint: install    ## ruff, mypy --strict, the import contract
 	$(BIN)/ruff check .

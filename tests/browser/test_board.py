@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from detector import words
-from detector.nouns import Impact, Viewer
+from detector.nouns import Impact, Report, Reporter, Viewer
 from tests.browser.conftest import Stage
 from tests.rows import HOUR, MINUTE, alert
 from tests.web.house import filling
@@ -90,6 +90,44 @@ async def test_an_incident_appears_and_is_led_to_its_end_without_a_reload(stage:
     await expect(page.get_by_text("it was not over")).to_be_visible()
     refused = [complaint for complaint in stage.complaints if "409" not in complaint]
     assert not refused
+
+
+@pytest.mark.parametrize(("size", "options"), [("desk", DESK), ("phone", PHONE)], ids=["desk", "phone"])
+async def test_a_report_is_decided_investigated_and_answered(
+    stage: Stage, size: str, options: dict[str, object]
+) -> None:
+    words = "Nothing can be bought.\nThe page stays white."
+    report = Report(words, stage.now, Reporter("Kim", "kim@example.org"), service="shop", title="White page")
+    await stage.pipeline.report(report)
+    page = await stage.page("/incidents/INC-1", **options)
+
+    async def step(effect: str, button: str, **fields: str) -> None:
+        if not await page.get_by_text("investigate, wait, inform, set by hand").locator("xpath=../..").evaluate(
+            "details => details.open"
+        ):  # fmt: skip
+            await page.get_by_text("investigate, wait, inform, set by hand").click()
+        await page.get_by_text(effect, exact=True).click()
+        for label, text in fields.items():
+            field = page.get_by_label(label.replace("_", " "), exact=True).locator("visible=true")
+            if await field.evaluate("field => field.tagName") == "SELECT":
+                await field.select_option(text)
+            else:
+                await field.fill(text)
+        await page.get_by_role("button", name=button, exact=True).click()
+
+    await step("the reporter can read it", "Send it to the reporter", What_the_reporter_should_know="We are on it")
+    await expect(page.locator(".timeline")).to_contain_text("To the reporter: We are on it")
+    await step("an incident or a request", "Decide", It_is="incident")
+    await expect(page.locator(".timeline")).to_contain_text("It is an incident")
+    await step("what may be the cause", "State it", It_may_be_that="the new release")
+    await expect(page.locator(".hypotheses")).to_contain_text("the new release stated")
+    await step("the resolution clock stands still", "Wait", For="supplier", What_for="their answer")
+    await expect(page.locator(".clocks").first).to_contain_text("stands still, waiting for a supplier")
+    await page.get_by_text("investigate, wait, inform, set by hand").click()
+    await fits(page)
+    await stage.picture(page, f"steps-{size}", whole=True)
+    assert await weight(page) < 150_000
+    assert not stage.complaints
 
 
 async def test_what_others_do_shows_while_somebody_writes_and_nothing_written_is_lost(stage: Stage) -> None:

