@@ -2,7 +2,8 @@
 
 A cohort is a doubly linked list of blocks, oldest to newest. A block holds up to ``rows`` rows in
 ``rows * (width + 1)`` cells of the pool: first the timestamps, then column after column the value bits of every
-row, :data:`ABSENT` where a series has no sample. Rows are in strict order of time over the whole list. So a ring
+row, :data:`ABSENT` where a series has no sample. A full block behind the newest is *sealed*: between times and columns
+lies a bit per column, set where the column is packed (:mod:`packing`) into half its cells. Rows are in strict order of time over the whole list. So a ring
 grows lazily, sheds its oldest block, widens at its newest and takes a late row in its middle, all without moving
 more than one block; an arriving scrape touches only the newest blocks, which the processor's cache holds, and a
 window of one series reads eight samples from each cache line.
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.nouns import Ids, Times
+from detector.series import packing
 from detector.series.compiled import compiled, i64, inlined
 
 ABSENT = 0x7FF4000000000A11
@@ -35,7 +37,9 @@ WIDEST = 256
 CLASSES = 64
 """Width classes: exact or even up to 64 columns, multiples of eight above."""
 MOST_CELLS = FULL_ROWS * (WIDEST + 1)
-BARE = 2 * CLASSES
+GRAIN = 8
+"""Blocks own cells in multiples of it; free blocks are kept by how many."""
+BARE = MOST_CELLS // GRAIN + 3
 """Free list of block numbers that own no cells."""
 
 CELLS_USED, BLOCKS_USED = 0, 1
@@ -46,12 +50,15 @@ OLD = -2
 
 
 class Ring(NamedTuple):
-    """Pool, blocks, cohorts and series. Lengths: pool cells; blocks; cohorts; ids; 2 * CLASSES + 1; 2."""
+    """Pool, blocks, cohorts and series. Lengths: pool cells; blocks; cohorts; ids; BARE + 1; 2. ``size``: cells that
+    a block owns; ``sealed``: 1 where it is."""
 
     cells: Times
     offset: Times
+    size: Ids
     width: Ids
     rows: Ids
+    sealed: Ids
     used: Ids
     older: Ids
     newer: Ids
@@ -91,14 +98,25 @@ def class_width(k: int) -> int:
 @compiled
 def allocate(ring: Ring, rows: int, width: int) -> int:
     """An empty, unlinked block; NO_ROOM when pool or block numbers do not suffice."""
-    k = width_class(width)
-    wide = class_width(k)
-    list_ = 2 * k + (rows == FULL_ROWS)
+    wide = class_width(width_class(width))
+    block = taken(ring, rows * (wide + 1))
+    if block != NO_ROOM:
+        ring.width[block] = wide
+        ring.rows[block] = rows
+        ring.sealed[block] = 0
+        ring.used[block] = 0
+    return block
+
+
+@compiled
+def taken(ring: Ring, cells: int) -> int:
+    """An unlinked block that owns at least so many cells; NO_ROOM when pool or block numbers do not suffice."""
+    list_ = (cells + GRAIN - 1) // GRAIN
     block = ring.free[list_]
     if block >= 0:
         ring.free[list_] = ring.newer[block]
     else:
-        size = rows * (wide + 1)
+        size = list_ * GRAIN
         if ring.counts[CELLS_USED] + size > len(ring.cells):
             return NO_ROOM
         block = ring.free[BARE]
@@ -111,9 +129,7 @@ def allocate(ring: Ring, rows: int, width: int) -> int:
             return NO_ROOM
         ring.offset[block] = ring.counts[CELLS_USED]
         ring.counts[CELLS_USED] += size
-        ring.width[block] = wide
-        ring.rows[block] = rows
-    ring.used[block] = 0
+        ring.size[block] = size
     ring.older[block] = -1
     ring.newer[block] = -1
     return i64(block)
@@ -131,7 +147,7 @@ def dispose(ring: Ring, cohort: int, block: int) -> None:
         ring.older[after] = before
     else:
         ring.newest[cohort] = before
-    list_ = 2 * width_class(ring.width[block]) + (ring.rows[block] == FULL_ROWS)
+    list_ = ring.size[block] // GRAIN
     ring.used[block] = -1
     ring.newer[block] = ring.free[list_]
     ring.free[list_] = block
@@ -160,7 +176,7 @@ def last_time(ring: Ring, block: int) -> int:
 
 @inlined
 def cell_of(ring: Ring, block: int, row: int, column: int) -> int:
-    """Index into the pool."""
+    """Index into the pool; of a block that is not sealed."""
     return i64(ring.offset[block] + (i64(column) + 1) * ring.rows[block] + row)
 
 
@@ -176,6 +192,98 @@ def rows_up_to(ring: Ring, block: int, at: int) -> int:
         else:
             high = middle
     return low
+
+
+@inlined
+def column_of(ring: Ring, block: int, column: int) -> tuple[int, bool]:
+    """Where a column begins, and whether it is packed."""
+    base = i64(ring.offset[block]) + ring.rows[block]
+    if ring.sealed[block] == 0:
+        return base + i64(column) * ring.rows[block], False
+    packed = 0
+    for word in range(column >> 6):
+        packed += packing.ones(ring.cells[base + word])
+    bits = ring.cells[base + (column >> 6)]
+    packed += packing.ones(bits & ((i64(1) << (column & 63)) - 1))
+    at = base + ((i64(ring.width[block]) + 63) >> 6) + packing.ROWS * i64(column)
+    return at - (packing.ROWS - packing.CELLS) * packed, bool(bits >> (column & 63) & 1)
+
+
+@inlined
+def value_at(ring: Ring, block: int, row: int, column: int) -> int:
+    """The bits of one value, of any block."""
+    at, packed = column_of(ring, block, column)
+    return packing.unpacked(ring.cells, at, row) if packed else i64(ring.cells[at + row])
+
+
+@compiled
+def seal(ring: Ring, cohort: int, block: int) -> None:
+    """Pack what packs of a full block; nothing where that is less than an eighth, or where there is no room."""
+    width, base = i64(ring.width[block]), i64(ring.offset[block])
+    columns = np.empty((width, packing.CELLS), np.int64)
+    words = (width + 63) >> 6
+    bits = np.zeros(words, np.int64)
+    count = 0
+    for column in range(width):
+        if packing.packs(ring.cells, base + packing.ROWS * (column + 1), columns[column]):
+            bits[column >> 6] |= i64(1) << (column & 63)
+            count += 1
+    saved = count * (packing.ROWS - packing.CELLS) - words
+    if 8 * saved < width * packing.ROWS:
+        return
+    sealed = taken(ring, packing.ROWS * (width + 1) - saved)
+    if sealed == NO_ROOM:
+        return
+    ring.width[sealed], ring.rows[sealed] = width, packing.ROWS
+    ring.sealed[sealed], ring.used[sealed] = 1, packing.ROWS
+    to = i64(ring.offset[sealed])
+    for row in range(packing.ROWS):
+        ring.cells[to + row] = ring.cells[base + row]
+    to += packing.ROWS
+    for word in range(words):
+        ring.cells[to + word] = bits[word]
+    to += words
+    for column in range(width):
+        if bits[column >> 6] >> (column & 63) & 1:
+            for i in range(packing.CELLS):
+                ring.cells[to + i] = columns[column, i]
+            to += packing.CELLS
+        else:
+            for row in range(packing.ROWS):
+                ring.cells[to + row] = ring.cells[base + packing.ROWS * (column + 1) + row]
+            to += packing.ROWS
+    link_after(ring, cohort, sealed, block)
+    dispose(ring, cohort, block)
+
+
+@compiled
+def unsealed(ring: Ring, cohort: int, block: int) -> int:
+    """A block with the same rows that can be written to, in the place of ``block``; NO_ROOM, and nothing done."""
+    if ring.sealed[block] == 0:
+        return block
+    plain = allocate(ring, packing.ROWS, ring.width[block])
+    if plain == NO_ROOM:
+        return NO_ROOM
+    for row in range(packing.ROWS):
+        ring.cells[ring.offset[plain] + row] = ring.cells[ring.offset[block] + row]
+    for column in range(ring.width[block]):
+        for row in range(packing.ROWS):
+            ring.cells[cell_of(ring, plain, row, column)] = value_at(ring, block, row, column)
+    ring.used[plain] = packing.ROWS
+    link_after(ring, cohort, plain, block)
+    dispose(ring, cohort, block)
+    return plain
+
+
+@compiled
+def blank_column(ring: Ring, block: int, column: int) -> None:
+    """No sample in any row, of any block."""
+    at, packed = column_of(ring, block, column)
+    if packed:
+        ring.cells[at], ring.cells[at + 1] = ABSENT, packing.SAME & 0xFFFFFFFF
+    else:
+        for row in range(ring.used[block]):
+            ring.cells[at + row] = ABSENT
 
 
 @compiled
@@ -237,6 +345,8 @@ def append_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
             if fresh == NO_ROOM:
                 return NO_ROOM, 0
             link_after(ring, cohort, fresh, block)
+            if block >= 0 and ring.used[block] == packing.ROWS and ring.rows[block] == packing.ROWS:
+                seal(ring, cohort, block)
             block = fresh
     row = i64(ring.used[block])
     blank_row(ring, block, row, at)
@@ -248,6 +358,9 @@ def append_row(ring: Ring, cohort: int, at: int) -> tuple[int, int]:
 @compiled
 def insert_row(ring: Ring, cohort: int, block: int, row: int, at: int) -> tuple[int, int]:
     """A blank row before row ``row`` of ``block``: (block, row), or (NO_ROOM, 0)."""
+    block = unsealed(ring, cohort, block)
+    if block == NO_ROOM:
+        return NO_ROOM, 0
     if ring.used[block] == ring.rows[block]:
         half = i64(ring.rows[block]) // 2
         fresh = allocate(ring, ring.rows[block], ring.width[block])
@@ -337,13 +450,15 @@ def store_samples(
             if t == ring.last[id]:
                 block, row = find_row(ring, cohort, t)
                 status[i] = DUPLICATE
-                if block >= 0 and column < ring.width[block] and ring.cells[cell_of(ring, block, row, column)] == b:
+                if block >= 0 and column < ring.width[block] and value_at(ring, block, row, column) == b:
                     status[i] = SAME
             continue
         block, row = row_for(ring, cohort, t)
         if block == OLD:
             status[i] = TOO_OLD
             continue
+        if block >= 0:
+            block = unsealed(ring, cohort, block)
         if block >= 0 and column >= ring.width[block]:
             block = widened(ring, cohort, block)
         if block < 0:
@@ -375,7 +490,7 @@ def newest_samples(ring: Ring, ids: Ids, at: int, lookback: int, times: Times, b
                     if t <= at - lookback:
                         found = True
                     elif column < ring.width[block]:
-                        b = ring.cells[cell_of(ring, block, row, column)]
+                        b = value_at(ring, block, row, column)
                         if b != ABSENT:
                             found = True
                             if b != STALE_BITS:
@@ -435,9 +550,9 @@ def gather(ring: Ring, ids: Ids, start: int, end: int, first: Times, blocks: Tim
                     low = rows_up_to(ring, block, start)
                 if ring.cells[base + high - 1] > end:
                     high = rows_up_to(ring, block, end)
-                cell = cell_of(ring, block, 0, column)
+                cell, packed = column_of(ring, block, column)
                 for row in range(low, high):
-                    b = ring.cells[cell + row]
+                    b = packing.unpacked(ring.cells, cell, row) if packed else i64(ring.cells[cell + row])
                     # Written before it is known to count: the place is there, and the next sample takes it otherwise.
                     times[n] = ring.cells[base + row]
                     bits[n] = b
@@ -460,15 +575,17 @@ def move_columns(ring: Ring, source: int, target: int, old: Ids, new: Ids) -> No
             for k in range(len(old)):
                 if old[k] >= ring.width[block]:
                     continue
-                cell = cell_of(ring, block, row, old[k])
-                if ring.cells[cell] == ABSENT:
+                bits = value_at(ring, block, row, old[k])
+                if bits == ABSENT:
                     continue
                 if to < 0:
                     to, at = append_row(ring, target, ring.cells[ring.offset[block] + row])
                     if to < 0:
                         return
-                ring.cells[cell_of(ring, to, at, new[k])] = ring.cells[cell]
-                ring.cells[cell] = ABSENT
+                ring.cells[cell_of(ring, to, at, new[k])] = bits
+        for k in range(len(old)):
+            if old[k] < ring.width[block]:
+                blank_column(ring, block, old[k])
         block = i64(ring.newer[block])
 
 
@@ -478,8 +595,7 @@ def blank_columns(ring: Ring, cohort: int, columns: Ids) -> None:
     while block >= 0:
         for k in range(len(columns)):
             if columns[k] < ring.width[block]:
-                for row in range(ring.used[block]):
-                    ring.cells[cell_of(ring, block, row, columns[k])] = ABSENT
+                blank_column(ring, block, columns[k])
         block = i64(ring.newer[block])
 
 
@@ -506,10 +622,32 @@ def pack_pool(ring: Ring, out: Times) -> int:
             ring.newer[block] = ring.free[BARE]
             ring.free[BARE] = block
             continue
-        size = i64(ring.rows[block]) * (ring.width[block] + 1)
+        size = i64(ring.size[block])
         for i in range(size):
             out[at + i] = ring.cells[ring.offset[block] + i]
         ring.offset[block] = at
         at += size
     ring.counts[CELLS_USED] = at
     return at
+
+
+@compiled
+def sound(ring: Ring) -> bool:
+    """Whether every block in use owns the cells that its columns take; for arrays that come from elsewhere."""
+    for block in range(ring.counts[BLOCKS_USED]):
+        if ring.used[block] < 0:
+            continue
+        width, rows = i64(ring.width[block]), i64(ring.rows[block])
+        if width < 1 or width > WIDEST or rows < 1 or rows > FULL_ROWS or ring.used[block] > rows:
+            return False
+        need = rows * (width + 1)
+        if ring.sealed[block] != 0:
+            words = (width + 63) >> 6
+            if rows != packing.ROWS or ring.size[block] < rows + words:
+                return False
+            need += words
+            for word in range(words):
+                need -= (packing.ROWS - packing.CELLS) * packing.ones(ring.cells[ring.offset[block] + rows + word])
+        if need > ring.size[block]:
+            return False
+    return True

@@ -34,12 +34,12 @@ def new_ring() -> co.Ring:
 
     narrow, wide = np.int32, np.int64
     return co.Ring(
-        cells=np.zeros(2 * co.MOST_CELLS, wide), offset=np.zeros(64, wide), width=np.zeros(64, narrow),
-        rows=np.zeros(64, narrow), used=np.zeros(64, narrow), older=np.zeros(64, narrow), newer=np.zeros(64, narrow),
+        cells=np.zeros(2 * co.MOST_CELLS, wide), offset=np.zeros(64, wide), size=np.zeros(64, narrow),
+        width=np.zeros(64, narrow), rows=np.zeros(64, narrow), sealed=np.zeros(64, narrow), used=np.zeros(64, narrow), older=np.zeros(64, narrow), newer=np.zeros(64, narrow),
         oldest=np.full(64, -1, narrow), newest=np.full(64, -1, narrow), columns=np.zeros(64, narrow),
         span=np.zeros(64, wide), added_rows=np.zeros(64, wide), added_samples=np.zeros(64, wide),
         cohort=np.full(64, -1, narrow), column=np.zeros(64, narrow), last=np.full(64, co.NEVER, wide),
-        free=np.full(2 * co.CLASSES + 1, -1, narrow), counts=np.zeros(2, wide),
+        free=np.full(co.BARE + 1, -1, narrow), counts=np.zeros(2, wide),
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ class Population:
             ring.cells.resize(max(need, len(ring.cells) + step), refcheck=False)
         need = int(ring.counts[co.BLOCKS_USED]) + blocks
         if need > len(ring.offset):
-            fields = ("offset", "width", "rows", "used", "older", "newer")
+            fields = ("offset", "size", "width", "rows", "sealed", "used", "older", "newer")
             self.ring = ring._replace(**{name: grown(getattr(ring, name), need) for name in fields})
 
     def reserve_series(self) -> None:
@@ -205,7 +205,8 @@ class Population:
         while block >= 0:
             blocks, block = blocks + 1, int(self.ring.newer[block])
         size = co.FULL_ROWS * (co.class_width(co.width_class(len(ids))) + 1)
-        self._reserve_pool((blocks + 3) * size, blocks + 3)
+        # A sealed copy of each needs room for a moment as well.
+        self._reserve_pool(2 * (blocks + 3) * size, 2 * (blocks + 3))
         co.move_columns(self.ring, source, target, old, new)
         self.ring.cohort[ids] = target
         self.ring.column[ids] = new
@@ -280,7 +281,7 @@ class Population:
         ring = self.ring
         n = int(ring.counts[co.BLOCKS_USED])
         live = ring.used[:n] >= 0
-        cells = int((ring.rows[:n].astype(np.int64) * (ring.width[:n] + 1))[live].sum())
+        cells = int(ring.size[:n][live].sum(dtype=np.int64))
         if len(ring.cells) > 8 * co.MOST_CELLS and cells < 0.6 * len(ring.cells):
             out = np.zeros(cells + (cells >> 4) + 2 * co.MOST_CELLS, np.int64)
             co.pack_pool(ring, out)

@@ -15,11 +15,11 @@ from detector.series import cohort as co
 from detector.series.labels import Index
 from detector.series.population import Population
 
-VERSION = 1
+VERSION = 2
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
-BLOCKS = ("offset", "width", "rows", "used", "older", "newer")
+BLOCKS = ("offset", "size", "width", "rows", "sealed", "used", "older", "newer")
 COHORTS = ("oldest", "newest", "columns", "span", "added_rows", "added_samples")
 SERIES = ("cohort", "column", "last")
 
@@ -66,8 +66,8 @@ def _check(ring: co.Ring, index: Index, cohorts: int) -> None:
     within += [(array, blocks) for array in (ring.older, ring.newer, ring.oldest, ring.newest, ring.free)]
     links = all(array.min(initial=0) >= -1 and array.max(initial=-1) < size for array, size in within)
     live = ring.used >= 0
-    size = ring.rows.astype(np.int64) * (ring.width + 1)
-    fits = bool(np.all((ring.offset >= 0) & (ring.offset + size <= cells) | ~live))
-    counted = ring.counts.tolist() == [cells, blocks] and len(ring.free) == 2 * co.CLASSES + 1
-    if not (sizes and links and fits and counted and bool(np.all(ring.used <= ring.rows))):
+    owned = (ring.offset >= 0) & (ring.size >= 0) & (ring.offset + ring.size <= cells)
+    fits = bool(np.all(owned | ~live)) and bool(np.all(ring.size <= co.GRAIN * co.BARE))
+    counted = ring.counts.tolist() == [cells, blocks] and len(ring.free) == co.BARE + 1
+    if not (sizes and links and fits and counted and co.sound(ring)):
         raise ValueError("stored series do not fit together")

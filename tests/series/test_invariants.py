@@ -35,7 +35,7 @@ def check_blocks(population: Population) -> None:
     count = int(ring.counts[co.BLOCKS_USED])
     free = set(np.flatnonzero(ring.used[:count] < 0).tolist())
     assert seen | free == set(range(count))
-    ranges = sorted((int(ring.offset[b]), int(ring.rows[b]) * (int(ring.width[b]) + 1)) for b in seen)
+    ranges = sorted((int(ring.offset[b]), int(ring.size[b])) for b in seen)
     end = 0
     for offset, size in ranges:
         assert offset >= end
