@@ -100,6 +100,6 @@ def grown(array: npt.NDArray[Any], size: int, fill: int = 0) -> npt.NDArray[Any]
     """``array``, or a copy a quarter longer, with room for at least ``size``; new cells hold ``fill``."""
     if size <= len(array):
         return array
-    out = np.full(max(size, len(array) + (len(array) >> 2) + 64), fill, array.dtype)
+    out = np.full((max(size, len(array) + (len(array) >> 2) + 64), *array.shape[1:]), fill, array.dtype)
     out[: len(array)] = array
     return out

@@ -60,10 +60,10 @@ def packs(cells: Times, at: int, out: Times) -> bool:
             return False
         field = row + 1
         out[1 + (field >> 2)] |= (off & 0xFFFF) << (16 * (field & 3))
+    exact = True
     for row in range(ROWS):
-        if unpacked(out, 0, row) != cells[at + row]:
-            return False
-    return True
+        exact = exact and unpacked(out, 0, row) == cells[at + row]
+    return exact
 
 
 @inlined

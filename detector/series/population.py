@@ -29,13 +29,9 @@ Key = tuple[int, int]
 
 
 def new_ring() -> co.Ring:
-    def filled(n: int, value: int, kind: type[np.int32] | type[np.int64]) -> npt.NDArray[np.int32 | np.int64]:
-        return np.full(n, value, kind)
-
     narrow, wide = np.int32, np.int64
     return co.Ring(
-        cells=np.zeros(2 * co.MOST_CELLS, wide), offset=np.zeros(64, wide), size=np.zeros(64, narrow),
-        width=np.zeros(64, narrow), rows=np.zeros(64, narrow), sealed=np.zeros(64, narrow), used=np.zeros(64, narrow), older=np.zeros(64, narrow), newer=np.zeros(64, narrow),
+        cells=np.zeros(2 * co.MOST_CELLS, wide), blocks=np.zeros((64, co.FIELDS), narrow),
         oldest=np.full(64, -1, narrow), newest=np.full(64, -1, narrow), columns=np.zeros(64, narrow),
         span=np.zeros(64, wide), added_rows=np.zeros(64, wide), added_samples=np.zeros(64, wide),
         cohort=np.full(64, -1, narrow), column=np.zeros(64, narrow), last=np.full(64, co.NEVER, wide),
@@ -88,9 +84,8 @@ class Population:
             # In place: no view of the pool leaves this room, and a big one is remapped, not copied.
             ring.cells.resize(max(need, len(ring.cells) + step), refcheck=False)
         need = int(ring.counts[co.BLOCKS_USED]) + blocks
-        if need > len(ring.offset):
-            fields = ("offset", "size", "width", "rows", "sealed", "used", "older", "newer")
-            self.ring = ring._replace(**{name: grown(getattr(ring, name), need) for name in fields})
+        if need > len(ring.blocks):
+            self.ring = ring._replace(blocks=grown(ring.blocks, need))
 
     def reserve_series(self) -> None:
         need, ring = self.index.capacity, self.ring
@@ -203,7 +198,7 @@ class Population:
         new = np.array(self._columns(target, len(ids)), np.int32)
         blocks, block = 0, int(self.ring.oldest[source])
         while block >= 0:
-            blocks, block = blocks + 1, int(self.ring.newer[block])
+            blocks, block = blocks + 1, int(self.ring.blocks[block, co.NEWER])
         size = co.FULL_ROWS * (co.class_width(co.width_class(len(ids))) + 1)
         # A sealed copy of each needs room for a moment as well.
         self._reserve_pool(2 * (blocks + 3) * size, 2 * (blocks + 3))
@@ -232,6 +227,8 @@ class Population:
     def release(self, ids: Ids) -> None:
         ids = np.unique(ids)
         ids = ids[self.index.live[ids]]
+        if not len(ids):
+            return
         self.reserve_series()
         ring = self.ring
         order = np.argsort(ring.cohort[ids], kind="stable")
@@ -280,8 +277,8 @@ class Population:
         """Give pool cells back when most of them are free."""
         ring = self.ring
         n = int(ring.counts[co.BLOCKS_USED])
-        live = ring.used[:n] >= 0
-        cells = int(ring.size[:n][live].sum(dtype=np.int64))
+        live = ring.blocks[:n, co.USED] >= 0
+        cells = int(ring.blocks[:n, co.SIZE][live].sum(dtype=np.int64))
         if len(ring.cells) > 8 * co.MOST_CELLS and cells < 0.6 * len(ring.cells):
             out = np.zeros(cells + (cells >> 4) + 2 * co.MOST_CELLS, np.int64)
             co.pack_pool(ring, out)

@@ -19,7 +19,7 @@ VERSION = 2
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
-BLOCKS = ("offset", "size", "width", "rows", "sealed", "used", "older", "newer")
+BLOCKS = ("blocks",)
 COHORTS = ("oldest", "newest", "columns", "span", "added_rows", "added_samples")
 SERIES = ("cohort", "column", "last")
 
@@ -59,15 +59,19 @@ def load(arrays: Arrays, index: Index, population: Population) -> None:
 
 def _check(ring: co.Ring, index: Index, cohorts: int) -> None:
     """Kernels do not check bounds, so nothing may point outside."""
-    blocks, cells = len(ring.offset), len(ring.cells)
+    blocks, cells = len(ring.blocks), len(ring.cells)
     groups = [(BLOCKS, blocks), (COHORTS, cohorts), (SERIES, index.capacity)]
     sizes = all(len(getattr(ring, name)) == size for names, size in groups for name in names)
     within = [(ring.cohort, cohorts)]
-    within += [(array, blocks) for array in (ring.older, ring.newer, ring.oldest, ring.newest, ring.free)]
+    within += [(array, blocks) for array in (*ring.blocks.T[[co.OLDER, co.NEWER]], ring.oldest, ring.newest, ring.free)]
     links = all(array.min(initial=0) >= -1 and array.max(initial=-1) < size for array, size in within)
-    live = ring.used >= 0
-    owned = (ring.offset >= 0) & (ring.size >= 0) & (ring.offset + ring.size <= cells)
-    fits = bool(np.all(owned | ~live)) and bool(np.all(ring.size <= co.GRAIN * co.BARE))
+    offset, size, live = (
+        ring.blocks[:, co.OFFSET].astype(np.int64) * co.GRAIN,
+        ring.blocks[:, co.SIZE],
+        ring.blocks[:, co.USED] >= 0,
+    )
+    owned = (offset >= 0) & (size >= 0) & (offset + size <= cells)
+    fits = bool(np.all(owned | ~live)) and bool(np.all(size <= co.GRAIN * co.BARE))
     counted = ring.counts.tolist() == [cells, blocks] and len(ring.free) == co.BARE + 1
     if not (sizes and links and fits and counted and co.sound(ring)):
         raise ValueError("stored series do not fit together")

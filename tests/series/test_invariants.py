@@ -25,17 +25,17 @@ def check_blocks(population: Population) -> None:
         while block >= 0:
             assert block not in seen
             seen.add(block)
-            assert ring.older[block] == before
-            used, offset = int(ring.used[block]), int(ring.offset[block])
-            assert 0 < used <= ring.rows[block]
+            assert ring.blocks[block, co.OLDER] == before
+            used, offset = int(ring.blocks[block, co.USED]), co.base_of(ring, block)
+            assert 0 < used <= ring.blocks[block, co.ROWS]
             times = [last, *ring.cells[offset : offset + used].tolist()]
             assert times == sorted(set(times))
-            before, last, block = block, times[-1], int(ring.newer[block])
+            before, last, block = block, times[-1], int(ring.blocks[block, co.NEWER])
         assert ring.newest[cohort] == before
     count = int(ring.counts[co.BLOCKS_USED])
-    free = set(np.flatnonzero(ring.used[:count] < 0).tolist())
+    free = set(np.flatnonzero(ring.blocks[:count, co.USED] < 0).tolist())
     assert seen | free == set(range(count))
-    ranges = sorted((int(ring.offset[b]), int(ring.size[b])) for b in seen)
+    ranges = sorted((co.base_of(ring, b), int(ring.blocks[b, co.SIZE])) for b in seen)
     end = 0
     for offset, size in ranges:
         assert offset >= end

@@ -76,7 +76,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     state = store.state()
     for name, change in {
         "ring.newest": 1_000_000,
-        "ring.offset": 1 << 40,
+        "ring.blocks": 1 << 30,
         "index.keys": 99_999,
         "index.ids": 1 << 20,
         "version": 99,
