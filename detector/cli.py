@@ -133,6 +133,28 @@ def check_config(
     typer.echo(f"{file}: {loaded.summary()}")
 
 
+@check_app.command("oncall")
+def check_oncall(config: Config = None) -> None:
+    """Would anybody be paged? Gaps in the next 30 days, people whom nothing reaches, policies that end in nobody."""
+    from detector.clock import SystemClock
+    from detector.config.compose import load
+    from detector.config.load import ConfigError
+    from detector.oncall.policy import problems
+
+    try:
+        options = load(config).root.oncall
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    found = list(problems(options, SystemClock().now()))
+    for problem in found:
+        typer.echo(problem, err=True)
+    if found:
+        raise typer.Exit(1)
+    count = len(options.policies)
+    typer.echo(f"{count} policies reach somebody for the next 30 days" if count else "nobody is called in person")
+
+
 @check_app.command("rules")
 def check_rules(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
     """Validate Prometheus rule files against what the engine can evaluate."""
@@ -196,6 +218,21 @@ def incidents(
         else:
             ok = act_incident(url, action, key, argument, as_json, force)
     except (Unreachable, Wrong) as error:
+        refuse(str(error))
+    raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
+def oncall(
+    url: Annotated[str, typer.Option(envvar="DETECTOR_URL", help="The daemon.")] = "http://127.0.0.1:9797",
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as it came.")] = False,
+) -> None:
+    """Who is on call now, as a running daemon says."""
+    from detector.shell import Unreachable, show_oncall
+
+    try:
+        ok = show_oncall(url, as_json)
+    except Unreachable as error:
         refuse(str(error))
     raise typer.Exit(0 if ok else 1)
 

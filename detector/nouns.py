@@ -605,6 +605,15 @@ class Notification:
     thread: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A page of one person on ``channel``, ``delay`` ms after it was owed, unless somebody has the ticket by then."""
+
+    channel: str
+    who: str
+    delay: int = 0
+
+
 # What became of one attempt to deliver a notification, for the outbox to keep. ``reason`` is a short code from a closed
 # list (it becomes a metric label), never text of the other side.
 

@@ -103,6 +103,22 @@ def act_incident(
     return True
 
 
+def show_oncall(url: str, as_json: bool) -> bool:
+    """Print who is on call now."""
+    answer = _call(url, "/api/oncall")
+    if "items" not in answer:
+        return _refused(answer)
+    if as_json:
+        print(json.dumps(answer))
+        return True
+    table = Table("team", "on call", "channels", box=None, pad_edge=False)
+    for item in answer["items"]:
+        people, channels = (", ".join(item[name]) or "-" for name in ("people", "channels"))
+        table.add_row(*(Text(text) for text in (item["team"], people, channels)))
+    Console().print(table if table.row_count else "nobody is told of anything: no channel is configured")
+    return True
+
+
 def _call(url: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise Unreachable(f"--url {url!r} must begin with http:// or https://")

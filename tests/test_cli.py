@@ -92,3 +92,22 @@ def test_a_backtest_gives_the_same_bytes_twice(shared_data: Path, tmp_path: Path
     assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
     report = json.loads((tmp_path / "one.json").read_text())["report"]["detector"]
     assert (report["foreseen"], report["false_incidents"]) == (1, 0)
+
+
+def test_check_oncall_names_who_would_not_be_paged(tmp_path: Path) -> None:
+    config = tmp_path / "detector.yml"
+    config.write_text(
+        "channels: [{name: ann-phone, type: console, urgencies: []}]\n"
+        "oncall:\n"
+        "  people: [{name: ann, channels: [ann-phone]}, {name: ben}]\n"
+        "  schedules: [{name: web, layers: [{people: [ann, ben]}]}]\n"
+        "  policies: [{name: all, steps: [{schedule: web}]}]\n"
+    )
+    done = detector("check", "oncall", "--config", str(config))
+    assert (done.returncode, done.stderr) == (1, "ben has no channel: nothing reaches them\n")
+    config.write_text(config.read_text().replace("{name: ben}", "{name: ben, channels: [ann-phone]}"))
+    done = detector("check", "oncall", "--config", str(config))
+    assert (done.returncode, done.stdout) == (0, "1 policies reach somebody for the next 30 days\n")
+    config.write_text(config.read_text().replace("[ann-phone]}, ", "[fax]}, "))
+    done = detector("check", "oncall", "--config", str(config))
+    assert (done.returncode, "ann is called on fax, which is no channel" in done.stderr) == (1, True)

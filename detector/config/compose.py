@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import ConfigDict, Field, field_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from detector.anomaly.options import AnomalyOptions
 from detector.config.load import ConfigError, Problem, read, validate
@@ -22,6 +22,7 @@ from detector.incidents.catalogue import Catalogue, CatalogueOptions
 from detector.incidents.options import IncidentOptions
 from detector.ingest.options import BackfillOptions, GlobalOptions, ScrapeConfig
 from detector.notify.settings import NotifyOptions
+from detector.oncall.options import OnCallOptions
 from detector.options import Duration, Options, Size, ms, parse_size
 from detector.rules.groups import Group
 from detector.rules.groups import load as load_rules
@@ -70,6 +71,15 @@ class Root(NotifyOptions):
     anomaly: AnomalyOptions = AnomalyOptions()
     incidents: IncidentOptions = IncidentOptions()
     tickets: TicketOptions = TicketOptions()
+    oncall: OnCallOptions = OnCallOptions()
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Root:
+        names = {channel.name for channel in self.channels}
+        for person in self.oncall.people:
+            if unknown := sorted(set(person.channels) - names):
+                raise ValueError(f"oncall: {person.name} is called on {', '.join(unknown)}, which is no channel")
+        return self
 
     @field_validator("zone")
     @classmethod

@@ -41,6 +41,7 @@ from detector.notify.deliver import Deliverer
 from detector.notify.heartbeat import Heartbeat
 from detector.notify.messages import Attachment
 from detector.nouns import Control, Notification, Symptom, Ticket
+from detector.oncall.policy import calls
 from detector.pipeline import Pipeline, Policy, StorageError
 from detector.router import LocalRouter
 from detector.series.journal import Journal
@@ -169,6 +170,7 @@ class App:
         except (ValueError, StorageError) as error:
             raise StartError(f"the database cannot be used: {error}") from None
         self._stack.push_async_callback(_named("database", desk.close))
+        desk.calls = lambda ticket, now: calls(ticket, self.loaded.root.oncall, now)
         return desk
 
     async def _heart(self, loaded: Loaded) -> None:

@@ -11,6 +11,7 @@ from detector.daemon.driver import Driver
 from detector.daemon.intake import DaemonIntake
 from detector.ingest.scrape import Scraper
 from detector.notify.deliver import Deliverer
+from detector.oncall.schedule import on_call
 from detector.pipeline import Pipeline, StorageError
 from detector.web.deps import OnCallFact, ServiceFact, SourceFact, StatusFacts
 
@@ -93,5 +94,11 @@ class Health:
         return [ServiceFact(e.name, e.team, e.criticality, e.depends_on, e.runbook) for e in entries]
 
     def oncall(self) -> list[OnCallFact]:
-        channels = [channel.name for channel in self._loaded().root.channels if "page" in channel.urgencies]
-        return [OnCallFact("everybody", (), channels)] if channels else []
+        root = self._loaded().root
+        reached = {person.name: person.channels for person in root.oncall.people}
+        facts = []
+        for schedule in root.oncall.schedules:
+            people = on_call(schedule, self._clock.now())
+            facts.append(OnCallFact(schedule.name, people, [name for who in people for name in reached[who]]))
+        channels = [channel.name for channel in root.channels if "page" in channel.urgencies]
+        return [*facts, OnCallFact("everybody", (), channels)] if channels else facts

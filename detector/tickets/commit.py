@@ -6,7 +6,7 @@ got. Statements are gathered over all drafts, so that a storm costs per commit a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from detector.nouns import Absorbed, Alert, Change, Opened, Symptom, SymptomJoined, SymptomRefreshed, Ticket
+from detector.nouns import Absorbed, Alert, Call, Change, Opened, Symptom, SymptomJoined, SymptomRefreshed, Ticket
 from detector.tickets import schema
 from detector.tickets.codec import (
     alert_doc,
@@ -69,8 +69,17 @@ class Committed:
     channels: tuple[str, ...] = ()
 
 
+def nobody(ticket: Ticket, now: int) -> Sequence[Call]:
+    """Nobody is called in person: pages go to the channels alone."""
+    return ()
+
+
 def write(
-    connection: Connection, drafts: Sequence[Draft], ledger: Sequence[Episode], routes: Sequence[Route]
+    connection: Connection,
+    drafts: Sequence[Draft],
+    ledger: Sequence[Episode],
+    routes: Sequence[Route],
+    calls: Callable[[Ticket, int], Sequence[Call]] = nobody,
 ) -> list[Committed]:
     """Write all of it; raises Conflict where a ticket is not at the version that the draft was made from."""
     names = _number(connection, drafts)
@@ -82,7 +91,7 @@ def write(
     _write_tickets(connection, written)
     _write_symptoms(connection, written, names)
     _write_timeline(connection, written)
-    done = _owe(connection, written, routes)
+    done = _owe(connection, written, routes, calls)
     _write_ledger(connection, ledger, names, {draft.after.key: ticket for _, draft, ticket, _ in written})
     return done
 
@@ -181,7 +190,9 @@ def _write_timeline(connection: Connection, written: _Written) -> None:
         connection.execute(insert(schema.timeline), rows)
 
 
-def _owe(connection: Connection, written: _Written, routes: Sequence[Route]) -> list[Committed]:
+def _owe(
+    connection: Connection, written: _Written, routes: Sequence[Route], calls: Callable[[Ticket, int], Sequence[Call]]
+) -> list[Committed]:
     o = schema.outbox
     rows: list[dict[str, Any]] = []
     done: list[Committed] = []
@@ -192,20 +203,31 @@ def _owe(connection: Connection, written: _Written, routes: Sequence[Route]) -> 
                 .where(o.c.ticket_id == id, o.c.state == "pending", o.c.urgency == "page")
                 .values(state="cancelled", settled_at=changes[-1].at)
             )
-        messages = owed(draft.before, ticket, changes) if routes else []
+        messages = owed(draft.before, ticket, changes)
         told = _told(connection, id) if any(message.told_only for message in messages) else set()
         own = []
         for message in messages:
             for route in routes:
                 if _is_owed(route, message, ticket, told):
                     told.add(route.channel)
-                    own.append(_outbox_row(id, ticket, route, message, changes[-1].at))
+                    own.append(_outbox_row(id, ticket, route.channel, message, changes[-1].at))
+            if message.urgency == "page" and not message.told_only:
+                own += _called(id, ticket, message, calls(ticket, changes[-1].at), changes[-1].at)
         rows += own
         done.append(Committed(ticket, changes, tuple(dict.fromkeys(row["channel"] for row in own))))
     if rows:
         # A name is owed once: the second commit of one fact owes nothing.
         connection.execute(_insert_new(connection.dialect.name, o, ("idempotency_key",)), rows)
     return done
+
+
+def _called(id: int, ticket: Ticket, message: Owed, calls: Sequence[Call], now: int) -> list[dict[str, Any]]:
+    """The page to each person in their order; later ones end with :func:`pending_pages_end`."""
+    rows = []
+    for n, call in enumerate(calls):
+        mine = replace(message, slug=f"{message.slug}/call-{n}", reason=f"{message.reason}; {call.who} is on call")
+        rows.append(_outbox_row(id, ticket, call.channel, mine, now) | {"not_before": now + call.delay})
+    return rows
 
 
 def _told(connection: Connection, id: int) -> set[str]:
@@ -301,10 +323,10 @@ def _is_owed(route: Route, message: Owed, ticket: Ticket, told: set[str]) -> boo
     return route.takes(ticket, message.urgency, message.tier or ticket.tier)
 
 
-def _outbox_row(id: int, ticket: Ticket, route: Route, message: Owed, now: int) -> dict[str, Any]:
-    thread = f"detector/{ticket.key}/{route.channel}"
+def _outbox_row(id: int, ticket: Ticket, channel: str, message: Owed, now: int) -> dict[str, Any]:
+    thread = f"detector/{ticket.key}/{channel}"
     return {
-        "ticket_id": id, "channel": route.channel, "event": message.event, "urgency": message.urgency,
+        "ticket_id": id, "channel": channel, "event": message.event, "urgency": message.urgency,
         "reason": plain_text(message.reason), "dedup_key": thread, "idempotency_key": f"{thread}/{message.slug}",
         "state": "pending", "created_at": now, "not_before": now, "claimed_until": None, "attempts": 0, "receipt": "",
         "settled_at": None,

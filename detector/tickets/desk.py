@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from detector.nouns import SYSTEM, Ticket, TimelineEntry, Viewer
+from detector.nouns import SYSTEM, Call, Ticket, TimelineEntry, Viewer
 from detector.tickets import schema
 from detector.tickets.codec import alert_of, ticket_of
 from detector.tickets.commit import (
@@ -27,6 +27,7 @@ from detector.tickets.commit import (
     Conflict,
     Draft,
     Episode,
+    nobody,
     number,
     report_key,
     stored_symptoms,
@@ -63,6 +64,8 @@ class Desk:
     def __init__(self, made: AsyncEngine, routes: Sequence[Route] = ()) -> None:
         self.engine = made
         self.routes = tuple(routes)
+        self.calls: Callable[[Ticket, int], Sequence[Call]] = nobody
+        """Whom the pages of a ticket call in person, from now (ms) on."""
         self._turn = asyncio.Lock()
         self.writer = FileWriter.beside(made)
 
@@ -82,7 +85,7 @@ class Desk:
 
     async def commit(self, drafts: Sequence[Draft], ledger: Sequence[Episode] = ()) -> list[Committed]:
         """All of it or nothing; raises Conflict or StorageError, and nothing was done then."""
-        return await self.transact(lambda connection: write(connection, drafts, ledger, self.routes))
+        return await self.transact(lambda connection: write(connection, drafts, ledger, self.routes, self.calls))
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` returns, once its transaction is durable. Writers of this process take turns here: SQLite would

@@ -468,7 +468,7 @@ async def test_apprise_a_slow_service_holds_up_no_other(session: aiohttp.ClientS
         ({"type": "pagerduty"}, "either routing_key or routing_key_file"),
         ({"type": "apprise", "url": "ntfy://x", "url_file": "y"}, "either url or url_file"),
         ({"type": "console", "name": "Not A Name"}, "small letters"),
-        ({"type": "console", "urgencies": []}, "at least 1"),
+        ({"type": "console", "tiers": []}, "at least 1"),
         ({"type": "pigeon"}, "pigeon"),
         ({"type": "console", "tiers": ["L4"]}, "L1"),
     ],

@@ -112,7 +112,8 @@ class ChannelOptions(Options):
 
     name: Annotated[str, AfterValidator(_name)] = Field(description="Its name in metrics, timeline and commands.")
     urgencies: tuple[Literal["page", "notify"], ...] = Field(
-        default=("page", "notify"), min_length=1, description="page: wake somebody; notify: tell them."
+        default=("page", "notify"),
+        description="page: wake somebody; notify: tell them; none: it only calls the person whom it belongs to.",
     )
     tiers: tuple[Tier, ...] = Field(
         default=("L1", "L2", "L3"), min_length=1, description="Only tickets of these tiers."
