@@ -235,7 +235,8 @@ class Ticket:
     ``version`` counts commits; a change made against an older version is refused. ``title`` is empty unless a person
     gave one: the headline is made from the facts at the edge. ``paused_ms``: how long the resolution clock has stood
     still in all, without the wait that lasts. ``category_by``, ``priority_by``: the person whose word it is; facts do
-    not change it any more. ``checklist``: what is done of a data breach's.
+    not change it any more. ``last_step_at``: when a person last did something. ``checklist``: what is done of a data
+    breach's.
     """
 
     key: str
@@ -268,6 +269,7 @@ class Ticket:
     impact: Impact | None = None
     disrupted_at: int | None = None
     acknowledged_at: int | None = None
+    last_step_at: int | None = None
     first_response_at: int | None = None
     fix_applied_at: int | None = None
     restored_at: int | None = None
@@ -410,6 +412,13 @@ class ClockBreached(Change):
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged(Change):
+    assignee: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgementExpired(Change):
+    """Whoever held it has taken no step for too long: it pages again."""
+
     assignee: str = ""
 
 

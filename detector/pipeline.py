@@ -267,7 +267,8 @@ class Pipeline:
             ticket = trial.ticket(key)
             if ticket is None:
                 continue
-            due = ending(ticket, now, options.incidents.quiet_period, options.tickets.close_after)
+            quiet, close = options.incidents.quiet_period, options.tickets.close_after
+            due = ending(ticket, now, quiet, close, options.tickets.ack_expires)
             for change in due or self._facts(ticket, now):
                 trial.apply(change)
         self._expire(expired, trial, now)
@@ -396,7 +397,8 @@ class Pipeline:
     def _draft(self, key: str, ticket: Ticket, changes: Sequence[Change], now: int) -> Draft:
         before = self.board.tickets.get(key)
         quiet, close = self.policy.incidents.quiet_period, self.policy.tickets.close_after
-        due = [at for at in (next_due(ticket, quiet, close), next_urgency(ticket, now)) if at is not None]
+        holds = self.policy.tickets.ack_expires
+        due = [at for at in (next_due(ticket, quiet, close, holds), next_urgency(ticket, now)) if at is not None]
         return Draft(before, ticket, tuple(changes), min(due, default=None))
 
     def _episode(self, entry: Entry, trial: Trial) -> Episode:

@@ -6,12 +6,15 @@ may do is in :mod:`detector.tickets.acts`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
 from detector.nouns import (
+    SYSTEM,
     Absorbed,
     Acknowledged,
+    AcknowledgementExpired,
     Assigned,
     BreachJudged,
     Categorised,
@@ -36,6 +39,7 @@ from detector.nouns import (
     Opened,
     PhaseChanged,
     Prioritised,
+    Priority,
     Reopened,
     Replied,
     Resolution,
@@ -59,11 +63,17 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 MODES: tuple[Mode, ...] = get_args(Mode)
 """From the quietest to the loudest."""
 LONGEST_TEXT = 10_000
+NEVER: Mapping[Priority, int] = {}
 HypothesisState = Literal["stated", "confirmed", "rejected"]
 
 
 def fold(ticket: Ticket | None, change: Change) -> Ticket:
     """The ticket after ``change``; ``ticket`` is None before it was opened."""
+    after = _fold(ticket, change)
+    return after if change.who == SYSTEM.name else replace(after, last_step_at=change.at)
+
+
+def _fold(ticket: Ticket | None, change: Change) -> Ticket:
     if isinstance(change, Opened):
         return _opened(change)
     assert ticket is not None, f"{type(change).__name__} of the unknown ticket {change.key}"
@@ -116,6 +126,8 @@ def fold(ticket: Ticket | None, change: Change) -> Ticket:
                 _going_on(ticket, at), state="diagnosing", assignee=assignee,
                 acknowledged_at=at, first_response_at=answered,
             )  # fmt: skip
+        case AcknowledgementExpired():
+            return replace(ticket, state="triaged", assignee=None, acknowledged_at=None)
         case Assigned(assignee=assignee):
             return replace(ticket, assignee=assignee)
         case Escalated(tier=tier):
@@ -239,8 +251,11 @@ def _clock_state(ticket: Ticket, name: str, state: Any, only: str = "") -> Ticke
 # --- the end, by itself ---------------------------------------------------------------------------------------------
 
 
-def ending(ticket: Ticket, now: int, quiet_period: int, close_after: int) -> list[Change]:
-    """What is due by the clock: the end of the quiet period, closure, breaches."""
+def ending(
+    ticket: Ticket, now: int, quiet_period: int, close_after: int, holds: Mapping[Priority, int] = NEVER
+) -> list[Change]:
+    """What is due by the clock: the end of the quiet period, closure, breaches, an acknowledgement that ``holds`` (ms
+    by priority) no longer."""
     changes: list[Change] = []
     if _closes_by_itself(ticket) and ticket.resolved_at is not None and now >= ticket.resolved_at + close_after:
         changes.append(Closed(ticket.key, now, text="nothing came back"))
@@ -248,7 +263,19 @@ def ending(ticket: Ticket, now: int, quiet_period: int, close_after: int) -> lis
         changes += _quiet(ticket, now)
     if ticket.state not in ENDED and not any(isinstance(change, Resolved) for change in changes):
         changes += _late(ticket, now)
+        expires = _expires(ticket, holds)
+        if expires is not None and now >= expires:
+            changes.append(AcknowledgementExpired(ticket.key, now, assignee=ticket.assignee or ""))
     return changes
+
+
+def _expires(ticket: Ticket, holds: Mapping[Priority, int]) -> int | None:
+    """When the acknowledgement ends unless its holder takes a step: not while somebody else has the next word, nor once
+    all is quiet."""
+    held = ticket.state == "diagnosing" and ticket.acknowledged_at is not None and ticket.phase != "over"
+    if not held or ticket.priority is None or ticket.priority not in holds:
+        return None
+    return (ticket.last_step_at or ticket.acknowledged_at or 0) + holds[ticket.priority]
 
 
 def _late(ticket: Ticket, now: int) -> list[Change]:
@@ -306,7 +333,7 @@ def _closes_by_itself(ticket: Ticket) -> bool:
     return ticket.state == "resolved" and ticket.source != "report" and not owes_cause(ticket)
 
 
-def next_due(ticket: Ticket, quiet_period: int, close_after: int) -> int | None:
+def next_due(ticket: Ticket, quiet_period: int, close_after: int, holds: Mapping[Priority, int] = NEVER) -> int | None:
     """When :func:`ending` has something to say next; None: never, as things are. Stored with the ticket, so that
     leaving a state deletes what was due in it."""
     due: list[int] = []
@@ -315,6 +342,8 @@ def next_due(ticket: Ticket, quiet_period: int, close_after: int) -> int | None:
     if ticket.state not in ENDED:
         if ticket.quiet_since is not None and not (ticket.phase == "over" and ticket.acknowledged_at is not None):
             due.append(ticket.quiet_since + quiet_period)
+        if (expires := _expires(ticket, holds)) is not None:
+            due.append(expires)
         running = [clock for clock in ticket.clocks if clock.state == "running"]
         due += [clock.due_at if clock.warned or not clock.warn_at else clock.warn_at for clock in running]
     return min(due, default=None)

@@ -17,6 +17,8 @@ SHIPPED_MATRIX: dict[Level, dict[Level, Priority]] = {
     "low": {"high": "P3", "medium": "P4", "low": "P4"},
 }
 
+SHIPPED_EXPIRY: dict[Priority, int] = {"P1": ms("30m")}
+
 DEFAULT_CATEGORIES = (
     "availability", "errors", "latency", "traffic", "saturation", "capacity/disk", "capacity/memory", "capacity/cpu",
     "capacity/file-descriptors", "capacity/connections", "capacity/queue", "monitoring", "security/data-breach",
@@ -94,5 +96,7 @@ class TicketOptions(Options):
     routing: tuple[RoutingRule, ...] = ()
     """Before the shipped rules: P1, and P2 within the hour, to L3; other P2 to L2; the rest to L1."""
     clocks: ClockOptions = ClockOptions()
+    ack_expires: dict[Priority, Duration] = Field(default_factory=lambda: dict(SHIPPED_EXPIRY))
+    """An acknowledgement without a step by a person for so long is over, and paging resumes."""
     close_after: Duration = ms("1d")
     """A resolved detected ticket closes by itself after it."""

@@ -13,6 +13,7 @@ from typing import Literal
 from detector.nouns import (
     Absorbed,
     Acknowledged,
+    AcknowledgementExpired,
     Change,
     ClockBreached,
     ClockWarned,
@@ -117,6 +118,8 @@ def _news(
                 news.append(("worse", f"{previous} is now {priority}", priority))
             case Escalated(tier=tier):
                 escalated.append(("worse", f"escalated to {tier}", f"escalated-{tier}"))
+            case AcknowledgementExpired(assignee=who, at=at):
+                news.append(("worse", f"{who or 'nobody'} has taken no step: who does?", f"expired/{at}"))
             case SymptomJoined(new=True) | Absorbed() if before is not None and _extent(after) > _extent(before):
                 news.append(("worse", "more is affected", f"extent-{_extent(after)}"))
     # What happened to the service says more than who has it now, and both more than that time has passed.

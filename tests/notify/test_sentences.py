@@ -53,6 +53,7 @@ def said(what: str, zone: Any = UTC, **data: Any) -> str:
          "Escalated from L1 to L2: tried a restart"),
         ("noted", {"text": "<b>bold</b>\nsecond line"}, "<b>bold</b> second line"),
         ("waiting", {"reason": "supplier", "text": "a new disk"}, "Waiting for a supplier: a new disk"),
+        ("acknowledgement-expired", {"assignee": "ann"}, "ann has taken no step: it pages again"),
         ("resumed", {"reason": "it came"}, "It goes on: it came"),
         ("decided", {"kind": "request", "previous": "undecided"}, "It is a request"),
         ("categorised", {"category": "capacity/disk"}, "Category set to capacity/disk"),

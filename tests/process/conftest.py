@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from detector.incidents.catalogue import Catalogue, CatalogueOptions
-from detector.nouns import SYSTEM, Ticket, TimelineEntry, Viewer
+from detector.nouns import SYSTEM, Sent, Ticket, TimelineEntry, Viewer
 from detector.pipeline import Pipeline, Policy
 from detector.tickets.database import address
 from detector.tickets.outbox import Outbox
@@ -65,6 +65,7 @@ class Desk:
         outbox, reasons = Outbox(self.pipeline.desk), []
         while (message := await outbox.claim(channel, self.now + DAY, MINUTE)) is not None:
             reasons.append(message.reason)
+            await outbox.settle(message.id, Sent("r"), self.now)
         return reasons
 
 

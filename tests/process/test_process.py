@@ -68,6 +68,24 @@ async def test_P05_what_is_critical_goes_to_L3_at_once_and_closes_with_its_cause
     assert (await desk.act("close")).state == "closed"
 
 
+async def test_P05_an_acknowledgement_of_a_critical_one_expires_without_a_step_and_paging_resumes(desk: Desk) -> None:
+    await detected(desk)
+    assert await desk.told("l3") == ["opened"]
+    await desk.act("ack")
+    assert await desk.told("l3") == ["held by ann"]
+    await desk.pass_time(20 * MINUTE)
+    await desk.act("note", text="restarting")
+    await desk.pass_time(29 * MINUTE)
+    assert (await desk.ticket()).assignee == "ann"
+    await desk.pass_time(2 * MINUTE)
+    assert ((await desk.ticket()).assignee, (await desk.ticket()).state) == (None, "triaged")
+    assert await desk.told("l3") == ["ann has taken no step: who does?"]
+    await desk.act("ack", BEN)
+    await desk.act("wait", BEN, reason="supplier")
+    await desk.pass_time(HOUR)
+    assert (await desk.ticket()).assignee == "ben"
+
+
 # --- the nine activities ----------------------------------------------------------------------------------------------
 
 
@@ -253,7 +271,7 @@ async def test_P26_a_clock_warns_and_then_escalates_to_the_next_tier(desk: Desk)
     await detected(desk, left=2 * DAY, service="mail")
     assert ((await desk.ticket()).priority, (await desk.ticket()).tier) == ("P4", "L1")
     await desk.pass_time(136 * MINUTE)  # three quarters of three hours
-    assert await desk.told("l1") == ["opened"]
+    assert await desk.told("l1") == ["opened", "the response target is near"]
     assert [e.what for e in await desk.timeline() if e.what.startswith("clock-w")] == ["clock-warned"]
     await desk.pass_time(45 * MINUTE)
     assert ((await desk.ticket()).tier, await desk.told("l2")) == ("L2", ["escalated to L2"])

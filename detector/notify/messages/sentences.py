@@ -57,9 +57,13 @@ def _opened(data: Data, at: int, zone: tzinfo) -> str:
     return f"{said}; follows {follows}" if follows else said
 
 
-def _symptom_joined(data: Data, at: int, zone: tzinfo) -> str:
+def _symptom(data: Data) -> Data:
     raw = data.get("symptom")
-    symptom: Data = raw if isinstance(raw, Mapping) else data
+    return raw if isinstance(raw, Mapping) else data
+
+
+def _symptom_joined(data: Data, at: int, zone: tzinfo) -> str:
+    symptom = _symptom(data)
     said = _text(symptom, "summary") or _text(symptom, "name") or _text(symptom, "metric") or _text(symptom, "id", 40)
     if symptom.get("active") is False:
         return f"Symptom ended: {said}" if said else "A symptom ended"
@@ -144,7 +148,7 @@ def _delivered(data: Data, at: int, zone: tzinfo) -> str:
 _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "opened": _opened,
     "symptom-joined": _symptom_joined,
-    "symptom-refreshed": lambda data, at, zone: "Symptom seen again: " + _text(data.get("symptom") or {}, "summary"),
+    "symptom-refreshed": lambda data, at, zone: "Symptom seen again: " + _text(_symptom(data), "summary"),
     "absorbed": lambda data, at, zone: f"Took in {_text(data, 'source', 40)} with its symptoms",
     "phase-changed": _phase_changed,
     "forecast-changed": _forecast_changed,
@@ -155,6 +159,9 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "clock-warned": _clock("clock has a quarter left"),
     "clock-breached": _clock("clock breached"),
     "acknowledged": _acknowledged,
+    "acknowledgement-expired": lambda data, at, zone: (
+        f"{_text(data, 'assignee', 60) or 'Nobody'} has taken no step: it pages again"
+    ),
     "assigned": _assigned,
     "escalated": _escalated,
     "noted": lambda data, at, zone: _text(data, "text", 4000),
