@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.nouns import Ids, Times
+from detector.series import blocks as bl
 from detector.series import cohort as co
 from detector.series.compiled import grown
 from detector.series.labels import Index
@@ -28,14 +29,14 @@ Key = tuple[int, int]
 """(string code of the target, span in ms)."""
 
 
-def new_ring() -> co.Ring:
+def new_ring() -> bl.Ring:
     narrow, wide = np.int32, np.int64
-    return co.Ring(
-        cells=np.zeros(2 * co.MOST_CELLS, wide), blocks=np.zeros((64, co.FIELDS), narrow),
+    return bl.Ring(
+        cells=np.zeros(2 * bl.MOST_CELLS, wide), blocks=np.zeros((64, bl.FIELDS), narrow),
         oldest=np.full(64, -1, narrow), newest=np.full(64, -1, narrow), columns=np.zeros(64, narrow),
         span=np.zeros(64, wide), added_rows=np.zeros(64, wide), added_samples=np.zeros(64, wide),
         cohort=np.full(64, -1, narrow), column=np.zeros(64, narrow), last=np.full(64, co.NEVER, wide),
-        free=np.full(co.BARE + 1, -1, narrow), counts=np.zeros(2, wide),
+        free=np.full(bl.BARE + 1, -1, narrow), counts=np.zeros(2, wide),
     )  # fmt: skip
 
 
@@ -72,18 +73,18 @@ class Population:
             done = co.store_samples(self.ring, series, at, bits, done, not_after, status)
             if done == len(series):
                 break
-            self._reserve_pool(2 * co.MOST_CELLS)
+            self._reserve_pool(2 * bl.MOST_CELLS)
         self._look_after()
 
     def _reserve_pool(self, cells: int, blocks: int = 4) -> None:
         """Room for ``cells`` more cells and ``blocks`` more block numbers."""
         ring = self.ring
-        need = int(ring.counts[co.CELLS_USED]) + cells
+        need = int(ring.counts[bl.CELLS_USED]) + cells
         if need > len(ring.cells):
             step = min(POOL_STEP, len(ring.cells) >> 2)
             # In place: no view of the pool leaves this room, and a big one is remapped, not copied.
             ring.cells.resize(max(need, len(ring.cells) + step), refcheck=False)
-        need = int(ring.counts[co.BLOCKS_USED]) + blocks
+        need = int(ring.counts[bl.BLOCKS_USED]) + blocks
         if need > len(ring.blocks):
             self.ring = ring._replace(blocks=grown(ring.blocks, need))
 
@@ -120,7 +121,7 @@ class Population:
         if key in self.irregular and cohorts:
             numbers = np.array(cohorts, np.int32)
             cohorts = numbers[co.having_row(self.ring, numbers, at)].tolist()
-        for cohort in [*cohorts, -1, *[-1] * (len(ids) // co.WIDEST)]:
+        for cohort in [*cohorts, -1, *[-1] * (len(ids) // bl.WIDEST)]:
             if not len(ids):
                 return
             if cohort < 0:
@@ -157,7 +158,7 @@ class Population:
         columns = [spare.pop() for _ in range(min(want, len(spare)))]
         if not spare:
             self._spare.pop(cohort, None)
-        new = min(want - len(columns), co.WIDEST - int(self.ring.columns[cohort]))
+        new = min(want - len(columns), bl.WIDEST - int(self.ring.columns[cohort]))
         start = int(self.ring.columns[cohort])
         self.ring.columns[cohort] = start + new
         return columns + list(range(start, start + new))
@@ -198,8 +199,8 @@ class Population:
         new = np.array(self._columns(target, len(ids)), np.int32)
         blocks, block = 0, int(self.ring.oldest[source])
         while block >= 0:
-            blocks, block = blocks + 1, int(self.ring.blocks[block, co.NEWER])
-        size = co.FULL_ROWS * (co.class_width(co.width_class(len(ids))) + 1)
+            blocks, block = blocks + 1, int(self.ring.blocks[block, bl.NEWER])
+        size = bl.FULL_ROWS * (bl.class_width(bl.width_class(len(ids))) + 1)
         # A sealed copy of each needs room for a moment as well.
         self._reserve_pool(2 * (blocks + 3) * size, 2 * (blocks + 3))
         co.move_columns(self.ring, source, target, old, new)
@@ -276,12 +277,12 @@ class Population:
     def _pack(self) -> None:
         """Give pool cells back when most of them are free."""
         ring = self.ring
-        n = int(ring.counts[co.BLOCKS_USED])
-        live = ring.blocks[:n, co.USED] >= 0
-        cells = int(ring.blocks[:n, co.SIZE][live].sum(dtype=np.int64))
-        if len(ring.cells) > 8 * co.MOST_CELLS and cells < 0.6 * len(ring.cells):
-            out = np.zeros(cells + (cells >> 4) + 2 * co.MOST_CELLS, np.int64)
-            co.pack_pool(ring, out)
+        n = int(ring.counts[bl.BLOCKS_USED])
+        live = ring.blocks[:n, bl.USED] >= 0
+        cells = int(ring.blocks[:n, bl.SIZE][live].sum(dtype=np.int64))
+        if len(ring.cells) > 8 * bl.MOST_CELLS and cells < 0.6 * len(ring.cells):
+            out = np.zeros(cells + (cells >> 4) + 2 * bl.MOST_CELLS, np.int64)
+            bl.pack_pool(ring, out)
             self.ring = ring._replace(cells=out)
 
     def set_depth(self, depth: Depth) -> None:

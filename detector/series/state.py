@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detector.series import cohort as co
+from detector.series import blocks as bl
 from detector.series.labels import Index
 from detector.series.population import Population
 
@@ -28,8 +28,8 @@ def dump(index: Index, population: Population) -> dict[str, Array]:
     """Copies: the store may go on while they are written."""
     population.reserve_series()
     ring = population.ring
-    sizes = {"cells": int(ring.counts[co.CELLS_USED])}
-    sizes |= dict.fromkeys(BLOCKS, int(ring.counts[co.BLOCKS_USED])) | dict.fromkeys(COHORTS, population.count)
+    sizes = {"cells": int(ring.counts[bl.CELLS_USED])}
+    sizes |= dict.fromkeys(BLOCKS, int(ring.counts[bl.BLOCKS_USED])) | dict.fromkeys(COHORTS, population.count)
     sizes |= dict.fromkeys(SERIES, index.capacity)
     arrays = {f"ring.{name}": getattr(ring, name)[: sizes.get(name)].copy() for name in ring._fields}
     lists: dict[str, list[tuple[int, ...]]] = {
@@ -48,7 +48,7 @@ def load(arrays: Arrays, index: Index, population: Population) -> None:
     if version != VERSION:
         raise ValueError(f"stored series have format version {version}, this program reads {VERSION}")
     index.load(arrays)
-    ring = co.Ring(**{name: arrays[f"ring.{name}"].copy() for name in co.Ring._fields})
+    ring = bl.Ring(**{name: arrays[f"ring.{name}"].copy() for name in bl.Ring._fields})
     population.count = len(ring.span)
     _check(ring, index, population.count)
     population.ring = ring
@@ -57,21 +57,21 @@ def load(arrays: Arrays, index: Index, population: Population) -> None:
     population.set_depth(population.depth)
 
 
-def _check(ring: co.Ring, index: Index, cohorts: int) -> None:
+def _check(ring: bl.Ring, index: Index, cohorts: int) -> None:
     """Kernels do not check bounds, so nothing may point outside."""
     blocks, cells = len(ring.blocks), len(ring.cells)
     groups = [(BLOCKS, blocks), (COHORTS, cohorts), (SERIES, index.capacity)]
     sizes = all(len(getattr(ring, name)) == size for names, size in groups for name in names)
     within = [(ring.cohort, cohorts)]
-    within += [(array, blocks) for array in (*ring.blocks.T[[co.OLDER, co.NEWER]], ring.oldest, ring.newest, ring.free)]
+    within += [(array, blocks) for array in (*ring.blocks.T[[bl.OLDER, bl.NEWER]], ring.oldest, ring.newest, ring.free)]
     links = all(array.min(initial=0) >= -1 and array.max(initial=-1) < size for array, size in within)
     offset, size, live = (
-        ring.blocks[:, co.OFFSET].astype(np.int64) * co.GRAIN,
-        ring.blocks[:, co.SIZE],
-        ring.blocks[:, co.USED] >= 0,
+        ring.blocks[:, bl.OFFSET].astype(np.int64) * bl.GRAIN,
+        ring.blocks[:, bl.SIZE],
+        ring.blocks[:, bl.USED] >= 0,
     )
     owned = (offset >= 0) & (size >= 0) & (offset + size <= cells)
-    fits = bool(np.all(owned | ~live)) and bool(np.all(size <= co.GRAIN * co.BARE))
-    counted = ring.counts.tolist() == [cells, blocks] and len(ring.free) == co.BARE + 1
-    if not (sizes and links and fits and counted and co.sound(ring)):
+    fits = bool(np.all(owned | ~live)) and bool(np.all(size <= bl.GRAIN * bl.BARE))
+    counted = ring.counts.tolist() == [cells, blocks] and len(ring.free) == bl.BARE + 1
+    if not (sizes and links and fits and counted and bl.sound(ring)):
         raise ValueError("stored series do not fit together")

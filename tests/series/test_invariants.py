@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from detector.nouns import Batch
+from detector.series import blocks as bl
 from detector.series import cohort as co
 from detector.series.limits import Depth
 from detector.series.population import Population
@@ -25,27 +26,27 @@ def check_blocks(population: Population) -> None:
         while block >= 0:
             assert block not in seen
             seen.add(block)
-            assert ring.blocks[block, co.OLDER] == before
-            used, offset = int(ring.blocks[block, co.USED]), co.base_of(ring, block)
-            assert 0 < used <= ring.blocks[block, co.ROWS]
+            assert ring.blocks[block, bl.OLDER] == before
+            used, offset = int(ring.blocks[block, bl.USED]), bl.base_of(ring, block)
+            assert 0 < used <= ring.blocks[block, bl.ROWS]
             times = [last, *ring.cells[offset : offset + used].tolist()]
             assert times == sorted(set(times))
-            before, last, block = block, times[-1], int(ring.blocks[block, co.NEWER])
+            before, last, block = block, times[-1], int(ring.blocks[block, bl.NEWER])
         assert ring.newest[cohort] == before
-    count = int(ring.counts[co.BLOCKS_USED])
-    free = set(np.flatnonzero(ring.blocks[:count, co.USED] < 0).tolist())
+    count = int(ring.counts[bl.BLOCKS_USED])
+    free = set(np.flatnonzero(ring.blocks[:count, bl.USED] < 0).tolist())
     assert seen | free == set(range(count))
-    ranges = sorted((co.base_of(ring, b), int(ring.blocks[b, co.SIZE])) for b in seen)
+    ranges = sorted((bl.base_of(ring, b), int(ring.blocks[b, bl.SIZE])) for b in seen)
     end = 0
     for offset, size in ranges:
         assert offset >= end
         end = offset + size
-    assert end <= ring.counts[co.CELLS_USED] <= len(ring.cells)
+    assert end <= ring.counts[bl.CELLS_USED] <= len(ring.cells)
     for cohort in population.keys:
         members = np.flatnonzero(ring.cohort == cohort)
         columns = ring.column[members].tolist()
         assert len(set(columns)) == len(columns) == population.members[cohort]
-        assert max(columns) < ring.columns[cohort] <= co.WIDEST
+        assert max(columns) < ring.columns[cohort] <= bl.WIDEST
 
 
 class Stores(RuleBasedStateMachine):
@@ -104,7 +105,7 @@ class Stores(RuleBasedStateMachine):
     def pack(self) -> None:
         population = self.store._population
         out = np.zeros(len(population.ring.cells), np.int64)
-        co.pack_pool(population.ring, out)
+        bl.pack_pool(population.ring, out)
         population.ring = population.ring._replace(cells=out)
 
     @invariant()

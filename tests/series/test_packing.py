@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.nouns import Batch
-from detector.series import cohort, packing
+from detector.series import blocks, packing
 from detector.series.store import Store
 
 WHOLE = st.integers(-(1 << 60), 1 << 60).map(float)
 NEAR = st.integers(-40_000, 40_000)
 ANY = st.floats(width=64, allow_nan=True, allow_infinity=True)
-STALE = np.array([cohort.STALE_BITS], np.int64).view(np.float64)[0]
+STALE = np.array([blocks.STALE_BITS], np.int64).view(np.float64)[0]
 
 
 def lines() -> st.SearchStrategy[list[float]]:
@@ -109,7 +109,7 @@ def test_a_store_that_seals_its_blocks_answers_with_what_it_was_given(n: int, co
             expected = {
                 int(at[row]): values[row, k]
                 for row in range(count)
-                if there[row, k] and np.float64(values[row, k]).view(np.int64) != cohort.STALE_BITS
+                if there[row, k] and np.float64(values[row, k]).view(np.int64) != blocks.STALE_BITS
             }
             assert stored == expected
             assert times.tolist() == sorted(times.tolist())

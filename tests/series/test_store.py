@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.nouns import Batch
-from detector.series.cohort import ABSENT, STALE_BITS
+from detector.series.blocks import ABSENT, STALE_BITS
 from detector.series.limits import Depth
 from detector.series.store import Accepted, Store
 

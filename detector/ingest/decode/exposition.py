@@ -17,7 +17,7 @@ from detector.ingest.decode import Decoded, Rejected, exposition_text, lines
 from detector.ingest.decode.cache import TextCache
 from detector.ingest.decode.labelling import DROPPED, REASONS, SERIES_LIMIT, BadLabels, checked, metric_of, target_of
 from detector.nouns import Batch, Ids, LabelSet, Times, Values
-from detector.series.cohort import STALE_BITS
+from detector.series.blocks import STALE_BITS
 from detector.series.labels import Index
 from detector.series.limits import Limits
 

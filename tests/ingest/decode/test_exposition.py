@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector.ingest.decode import Rejected, exposition_text
 from detector.ingest.decode.exposition import Exposition, ExpositionDecoder
 from detector.nouns import Batch, LabelSet
-from detector.series.cohort import STALE_BITS
+from detector.series.blocks import STALE_BITS
 from detector.series.labels import Index
 from detector.series.limits import Limits
 
