@@ -195,17 +195,23 @@ def query(
 @app.command()
 def incidents(
     action: Annotated[
-        str, typer.Argument(metavar="ACTION", help="list|show|ack|assign|escalate|note|resolve|close|reopen|merge")
+        str,
+        typer.Argument(
+            metavar="ACTION",
+            help="list|show|ack|assign|escalate|note|resolve|close|reopen|merge|decide|categorise|prioritise|wait|resume|"
+            "reply|inform|hypothesis|settle|fix|restore|record|judge|check",
+        ),
     ],
     key: Annotated[str | None, typer.Argument(metavar="INC-n")] = None,
     argument: Annotated[
         str | None,
-        typer.Argument(metavar="VALUE", help="assignee, tier, text, resolution or key, as the action needs."),
+        typer.Argument(metavar="VALUE", help="assignee, tier, text, resolution, reason or key, as the action needs."),
     ] = None,
     state: Annotated[str | None, typer.Option(help="list: only this state.")] = None,
     phase: Annotated[str | None, typer.Option(help="list: only this phase.")] = None,
     service: Annotated[str | None, typer.Option(help="list: only this service.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="resolve: although symptoms are active.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="resolve, restore: although symptoms are active.")] = False,
+    more: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="What else it takes.")] = None,
     url: Annotated[str, typer.Option(envvar="DETECTOR_URL", help="The daemon.")] = "http://127.0.0.1:9797",
     as_json: Annotated[bool, typer.Option("--json", help="The answer as it came.")] = False,
 ) -> None:
@@ -216,7 +222,8 @@ def incidents(
         if action == "list":
             ok = list_incidents(url, {"state": state, "phase": phase, "service": service}, as_json)
         else:
-            ok = act_incident(url, action, key, argument, as_json, force)
+            fields = [*(more or []), *(["force=true"] if force else [])]
+            ok = act_incident(url, action, key, argument, as_json, fields)
     except (Unreachable, Wrong) as error:
         refuse(str(error))
     raise typer.Exit(0 if ok else 1)

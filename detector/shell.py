@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -26,7 +26,22 @@ _ARGUMENT = {
     "close": None,
     "reopen": "reason",
     "merge": "into",
+    "decide": "kind",
+    "categorise": "category",
+    "prioritise": "priority",
+    "wait": "reason",
+    "resume": "reason",
+    "reply": "text",
+    "inform": "tier",
+    "hypothesis": "text",
+    "settle": "number",
+    "fix": "text",
+    "restore": "text",
+    "record": None,
+    "judge": "verdict",
+    "check": "item",
 }
+"""What the value after the key is, act by act."""
 _COLUMNS = ("key", "priority", "phase", "state", "service", "category", "opened_at", "assignee", "title")
 
 
@@ -74,9 +89,9 @@ def list_incidents(url: str, filters: Mapping[str, str | None], as_json: bool) -
 
 
 def act_incident(
-    url: str, action: str, key: str | None, argument: str | None, as_json: bool, force: bool = False
+    url: str, action: str, key: str | None, argument: str | None, as_json: bool, fields: Sequence[str] = ()
 ) -> bool:
-    """Show one incident, or do ``action`` on it and show what it became."""
+    """Show one incident, or do ``action`` on it and show what it became; ``fields`` are further ``name=value``."""
     if action != "show" and action not in _ARGUMENT:
         raise Wrong(f"{action!r} is no action; allowed: list, show, {', '.join(_ARGUMENT)}")
     if key is None:
@@ -88,11 +103,12 @@ def act_incident(
         name = _ARGUMENT[action]
         if argument is not None and name is None:
             raise Wrong(f"`detector incidents {action}` takes no value")
-        body = {name: argument} if name and argument is not None else {}
-        if force:
-            if action != "resolve":
-                raise Wrong(f"--force is for resolve, not for {action}")
-            body["force"] = True
+        body = {name: _value(name, argument)} if name and argument is not None else {}
+        for field in fields:
+            name, equals, text = field.partition("=")
+            if not equals:
+                raise Wrong(f"--set {field!r}: write NAME=VALUE, such as text='a larger disk'")
+            body[name] = _value(name, text)
     answer = _call(url, path, body)
     if "key" not in answer:
         return _refused(answer)
@@ -101,6 +117,13 @@ def act_incident(
     else:
         _print_incident(answer)
     return True
+
+
+def _value(name: str, text: str) -> str | int | bool:
+    """As the API takes it: most are text, even where they look like numbers."""
+    if name == "number" and text.isascii() and text.isdigit():
+        return int(text)
+    return text == "true" if name in ("force", "holds") and text in ("true", "false") else text
 
 
 def show_oncall(url: str, as_json: bool) -> bool:

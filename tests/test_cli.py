@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.daemon import Daemon
 
 
 def detector(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -111,3 +113,29 @@ def test_check_oncall_names_who_would_not_be_paged(tmp_path: Path) -> None:
     config.write_text(config.read_text().replace("[ann-phone]}, ", "[fax]}, "))
     done = detector("check", "oncall", "--config", str(config))
     assert (done.returncode, "ann is called on fax, which is no channel" in done.stderr) == (1, True)
+
+
+def test_the_desk_in_the_shell(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "daemon").start()
+    try:
+        daemon.post("/api/reports", {"description": "It is slow", "service": "shop", "reporter": {"name": "Kim"}})
+
+        def does(*words: str) -> dict[str, Any]:
+            done = detector("incidents", *words, "--json", "--url", daemon.url)
+            assert done.returncode == 0, done.stderr
+            found: dict[str, Any] = json.loads(done.stdout)
+            return found
+
+        assert does("decide", "INC-1", "incident")["kind"] == "incident"
+        assert does("wait", "INC-1", "supplier", "--set", "text=their answer")["waiting"] == "supplier"
+        assert does("resume", "INC-1")["waiting"] is None
+        assert does("hypothesis", "INC-1", "42")["hypotheses"] == [{"number": 1, "text": "42", "state": "stated"}]
+        assert does("settle", "INC-1", "1", "--set", "holds=true")["hypotheses"][0]["state"] == "confirmed"
+        assert does("reply", "INC-1", "We are on it")["first_response_at"] is not None
+        assert does("restore", "INC-1", "--force")["restored_at"] is not None
+        refused = detector("incidents", "prioritise", "INC-1", "P1", "--url", daemon.url)
+        assert (refused.returncode, "reason" in refused.stderr) == (1, True)
+        shown = detector("oncall", "--url", daemon.url)
+        assert (shown.returncode, "nobody is told of anything" in shown.stdout) == (0, True)
+    finally:
+        assert daemon.stop() == 0, daemon.log[-3000:]
