@@ -11,7 +11,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, func, select, update
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from detector.nouns import SYSTEM, Call, Ticket, TimelineEntry, Viewer
 from detector.tickets import schema
-from detector.tickets.codec import alert_of, ticket_of
+from detector.tickets.codec import alert_of, plain_text, ticket_of
 from detector.tickets.commit import (
     MOST,
     PREFIX,
@@ -35,8 +35,11 @@ from detector.tickets.commit import (
 )
 from detector.tickets.database import FileWriter, StorageError, engine, migrate, storage_errors
 from detector.tickets.owed import Route
+from detector.tickets.similar import similar
 
 T = TypeVar("T")
+PAST = 200
+"""A service's last tickets among which similar ones are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,15 @@ class Desk:
             async with self.engine.connect() as connection:
                 rows = (await connection.execute(statement)).all()
         return [TimelineEntry(row.at, row.who, row.what, json.loads(row.data)) for row in rows]
+
+    async def similar(self, ticket: Ticket, viewer: Viewer) -> Ticket:
+        """The ticket with those of its service's past that were most like it, as far as ``viewer`` may see them."""
+        t = schema.tickets
+        statement = _visible(select(t.c.id, t.c.version, t.c.doc), viewer).where(
+            t.c.service == plain_text(ticket.service), t.c.state.in_(("resolved", "closed")), t.c.mode != "shadow"
+        )
+        past = await self._tickets(statement.order_by(t.c.id.desc()).limit(PAST))
+        return replace(ticket, similar=similar(ticket, past))
 
     async def reopenable(self, since: int) -> list[Ticket]:
         """Open tickets, and those that ended at ``since`` (ms) or later: what a decision may have to look at."""

@@ -126,6 +126,25 @@ async def test_P09_priority_follows_from_the_matrix_and_says_why(desk: Desk) -> 
     assert (ticket.priority, ticket.priority_reason) == ("P3", "set by ann: a rehearsal")
 
 
+async def test_P10_similar_past_incidents_are_offered_with_what_solved_them(desk: Desk) -> None:
+    """Also P18: the category and what it was about find past solutions, those that the reader may see."""
+    for service in ("shop", "mail"):
+        await detected(desk, service=service)
+    await desk.act("record", cause="a log", fix="rotated it", prevention="logrotate")
+    for key in ("INC-1", "INC-2"):
+        await desk.act("resolve", key=key, force=True)
+    await reported(desk, security=True)
+    await desk.act("judge", SECURITY, key="INC-3", verdict="dismissed", text="nothing")
+    await desk.act("resolve", SECURITY, key="INC-3", text="nothing")
+    await desk.pass_time(26 * HOUR)
+    again = symptom(service="shop", onset=desk.now, left=30 * MINUTE)
+    await desk.pipeline.step([again], [], desk.now)
+    found = (await desk.pipeline.desk.similar(await desk.ticket("INC-4"), ANN)).similar
+    assert [dict(one) for one in found] == [
+        {"key": "INC-1", "score": 1.0, "resolution": "fixed", "fix": "rotated it"}
+    ]  # fmt: skip
+
+
 async def test_P11_informing_a_tier_does_not_move_the_ticket(desk: Desk) -> None:
     await detected(desk, left=5 * HOUR, service="mail")
     await desk.act("inform", tier="L3", text="mail may stop tonight")

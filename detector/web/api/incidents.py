@@ -135,6 +135,7 @@ def routes(deps: Deps) -> list[web.RouteDef]:
     @operation("One incident", models.Incident, parameters=(_KEY_PARAMETER,), errors=(404,))
     async def show_incident(request: web.Request) -> web.Response:
         ticket = await find(deps, request.match_info["key"], request[VIEWER])
+        ticket = await deps.desk.similar(ticket, request[VIEWER])
         timeline = await deps.desk.timeline(ticket.key, request[VIEWER])
         return web.json_response(ticket_json(ticket, timeline, deps.clock.now()))
 

@@ -109,7 +109,7 @@ def possible(ticket: Ticket, viewer: Viewer) -> dict[str, bool]:
 def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
     async def page(request: web.Request, key: str, trouble: Problem | None = None) -> web.Response:
         viewer, now, here = request[VIEWER], deps.clock.now(), layout.here
-        ticket = await find(deps, key, viewer)
+        ticket = await deps.desk.similar(await find(deps, key, viewer), viewer)
         timeline = await deps.desk.timeline(ticket.key, viewer)
         symptoms = sorted(ticket.symptoms, key=lambda s: (s.first_at, s.id))
         signs = [sign(symptom, now) for symptom in symptoms]
