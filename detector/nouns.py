@@ -468,6 +468,13 @@ class Replied(Change):
 
 
 @dataclass(frozen=True, slots=True)
+class Answered(Change):
+    """What the reporter said."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Informed(Change):
     """A tier was told; the ticket stays where it is."""
 

@@ -56,6 +56,7 @@ from detector.tickets.owed import Route
 from detector.web.app import create_app
 from detector.web.auth import Access, AccessError, tls
 from detector.web.deps import Deps, ReloadRefused, Theme
+from detector.web.links import Links
 from detector.web.options import WebConfig, WebOptions
 
 log = logging.getLogger(__name__)
@@ -226,6 +227,7 @@ class App:
             services=self.health.services,
             oncall=self.health.oncall,
             ingest=receive.routes(self.intake),
+            links=Links.of(self.settings.data_dir / "link.key"),
         )
         try:
             context = tls(config, self.loaded.path.parent)

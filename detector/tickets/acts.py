@@ -12,6 +12,7 @@ from detector.nouns import (
     Absorbed,
     Acknowledged,
     Affected,
+    Answered,
     Assigned,
     BreachJudged,
     Categorised,
@@ -40,7 +41,7 @@ from detector.nouns import (
     Wait,
     Waiting,
 )
-from detector.tickets.lifecycle import ENDED, LONGEST_TEXT, MODES, TIERS, handover, owes_cause
+from detector.tickets.lifecycle import ENDED, LONGEST_TEXT, MODES, REPORTER, TIERS, handover, owes_cause
 
 CHECKLIST = ("contain", "assess", "notify-regulator", "notify-people", "review")
 """What a confirmed data breach needs done (GDPR Art. 33 and 34)."""
@@ -213,6 +214,31 @@ def reply(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
     return [Replied(ticket.key, now, who, text=_text(text))]
 
 
+def answer(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
+    """The reporter's word; what waited for it goes on."""
+    if ticket.state in ("closed", "merged"):
+        raise NotAllowed(f"{ticket.key} is {ticket.state}: report it anew")
+    if not text.strip():
+        raise NotAllowed("an answer needs a text")
+    changes: list[Change] = [Answered(ticket.key, now, who, text=_text(text))]
+    if ticket.waiting == "user":
+        changes.append(Resumed(ticket.key, now, who, reason="the reporter has answered"))
+    return changes
+
+
+def confirm(ticket: Ticket, who: str, now: int, solved: bool = True, text: str = "") -> list[Change]:
+    """The reporter says whether it is solved: then it is closed, unless the desk owes a record, or opened again."""
+    if ticket.state != "resolved":
+        raise NotAllowed(f"{ticket.key} is {ticket.state}: only what is resolved is confirmed")
+    if not solved:
+        return [Reopened(ticket.key, now, who, reason=_text(text) or "the reporter says that it is not solved")]
+    changes: list[Change] = [Answered(ticket.key, now, who, text=_text(text) or "It is solved.")]
+    try:
+        return [*changes, *close(ticket, who, now, text="the reporter says that it is solved")]
+    except NotAllowed:
+        return changes
+
+
 def inform(ticket: Ticket, who: str, now: int, tier: str = "", text: str = "") -> list[Change]:
     """Tell a tier; the ticket stays where it is."""
     _alive(ticket, "reported to another tier")
@@ -291,12 +317,15 @@ def check(ticket: Ticket, who: str, now: int, item: str = "", text: str = "") ->
     return [Checked(ticket.key, now, who, item=item, text=_text(text))]
 
 
+__all__ = ["ACTIONS", "CHECKLIST", "REPORTER", "NotAllowed"]
+
 Action = Callable[..., list[Change]]
 ACTIONS: dict[str, Action] = {
     "ack": acknowledge, "assign": assign, "escalate": escalate, "note": note, "resolve": resolve, "close": close,
     "reopen": reopen, "merge": merge, "decide": decide, "categorise": categorise, "prioritise": prioritise,
     "wait": wait, "resume": resume, "reply": reply, "inform": inform, "hypothesis": hypothesis, "settle": settle,
     "fix": apply_fix, "restore": restore, "record": record, "judge": judge, "check": check,
+    "answer": answer, "confirm": confirm,
 }  # fmt: skip
 
 

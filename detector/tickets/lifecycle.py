@@ -63,6 +63,8 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 MODES: tuple[Mode, ...] = get_args(Mode)
 """From the quietest to the loudest."""
 LONGEST_TEXT = 10_000
+REPORTER = "reporter"
+"""Who reported, in the timeline: a name that a person might also bear is no proof."""
 NEVER: Mapping[Priority, int] = {}
 HypothesisState = Literal["stated", "confirmed", "rejected"]
 
@@ -70,7 +72,7 @@ HypothesisState = Literal["stated", "confirmed", "rejected"]
 def fold(ticket: Ticket | None, change: Change) -> Ticket:
     """The ticket after ``change``; ``ticket`` is None before it was opened."""
     after = _fold(ticket, change)
-    return after if change.who == SYSTEM.name else replace(after, last_step_at=change.at)
+    return after if change.who in (SYSTEM.name, REPORTER) else replace(after, last_step_at=change.at)
 
 
 def _fold(ticket: Ticket | None, change: Change) -> Ticket:
@@ -173,7 +175,7 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             )  # fmt: skip
         case Merged(at=at, into=into):
             return replace(_going_on(ticket, at), state="merged", merged_into=into)
-        case _:  # Noted, Informed, ResolutionProposed, Delivered: facts that only the timeline holds
+        case _:  # Noted, Informed, Answered, ResolutionProposed, Delivered: facts that only the timeline holds
             return ticket
 
 

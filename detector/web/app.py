@@ -9,7 +9,7 @@ from aiohttp import web
 from detector.web import auth, doors, problems
 from detector.web.api import incidents, operations, prometheus
 from detector.web.deps import Deps
-from detector.web.pages import board, incident, static
+from detector.web.pages import board, incident, report, static
 from detector.web.pages.layout import Layout
 from detector.web.sse import Hub, stream
 
@@ -40,6 +40,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *operations.routes(deps, desk),
             *board.routes(deps, layout),
             *incident.routes(deps, layout),
+            *report.routes(deps, layout, deps.links),
             *static.routes(),
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -9,10 +10,11 @@ from typing import Any, Literal, Protocol
 from aiohttp import web
 
 from detector.clock import Clock
-from detector.nouns import Symptom, Ticket, TimelineEntry, Viewer
+from detector.nouns import Report, Symptom, Ticket, TimelineEntry, Viewer
 from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
 from detector.web.auth import Access
+from detector.web.links import Links
 from detector.web.options import WebOptions
 
 Theme = Literal["light", "dark"]
@@ -32,6 +34,7 @@ class Actions(Protocol):
 
     async def act(self, key: str, action: str, viewer: Viewer, *, now: int, **arguments: Any) -> Ticket: ...
     def subscribe(self, telling: Callable[[Committed], None], /) -> Callable[[], None]: ...
+    async def report(self, report: Report) -> Ticket: ...
     def categories(self) -> frozenset[str]: ...
 
 
@@ -127,3 +130,4 @@ class Deps:
     services: Callable[[], Sequence[ServiceFact]] = field(default=lambda: ())
     oncall: Callable[[], Sequence[OnCallFact]] = field(default=lambda: ())
     ingest: Sequence[web.RouteDef] = ()
+    links: Links = field(default_factory=lambda: Links(os.urandom(32)))

@@ -130,6 +130,30 @@ async def test_a_report_is_decided_investigated_and_answered(
     assert not stage.complaints
 
 
+@pytest.mark.parametrize(("size", "options"), [("desk", DESK), ("phone", PHONE)], ids=["desk", "phone"])
+async def test_a_reporter_reports_reads_and_answers(stage: Stage, size: str, options: dict[str, object]) -> None:
+    page = await stage.page("/report", **options)
+    await page.get_by_label("What is wrong").fill("Nothing can be bought.\nThe page stays white.")
+    await page.get_by_label("Your name").fill("Kim")
+    await fits(page)
+    await stage.picture(page, f"report-{size}", whole=True)
+    await page.get_by_role("button", name="Send it").click()
+    await expect(page.get_by_text("We have it and will look at it.")).to_be_visible()
+    await stage.pipeline.act("INC-1", "reply", Viewer("ben"), now=stage.now, text="Which browser is it?")
+    await stage.pipeline.act("INC-1", "wait", Viewer("ben"), now=stage.now, reason="user")
+    await page.reload()
+    await page.get_by_label("Your answer").fill("Firefox, since this morning")
+    await page.get_by_role("button", name="Send it").click()
+    await expect(page.get_by_text("Firefox, since this morning")).to_be_visible()
+    await stage.pipeline.act("INC-1", "resolve", Viewer("ben"), now=stage.now, text="rolled back")
+    await page.reload()
+    await fits(page)
+    await stage.picture(page, f"reporter-{size}", whole=True)
+    await page.get_by_role("button", name="Yes, it is solved").click()
+    await expect(page.get_by_text("It is closed.")).to_be_visible()
+    assert not stage.complaints
+
+
 async def test_what_others_do_shows_while_somebody_writes_and_nothing_written_is_lost(stage: Stage) -> None:
     await furnish(stage)
     page = await stage.page("/incidents/INC-1", **DESK)

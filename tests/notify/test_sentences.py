@@ -59,6 +59,7 @@ def said(what: str, zone: Any = UTC, **data: Any) -> str:
         ("categorised", {"category": "capacity/disk"}, "Category set to capacity/disk"),
         ("prioritised", {"priority": "P1", "reason": "the boss"}, "Priority set to P1: the boss"),
         ("replied", {"text": "We are on it"}, "To the reporter: We are on it"),
+        ("answered", {"text": "Firefox"}, "The reporter: Firefox"),
         ("informed", {"tier": "L2", "text": "heads up"}, "L2 is informed: heads up"),
         ("hypothesis-stated", {"number": 1, "text": "the index"}, "Hypothesis 1: the index"),
         ("hypothesis-settled", {"number": 1, "holds": False, "text": "it is there"},

@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 # CommonMark lets a backslash take the meaning from any ASCII punctuation. Escaped is what opens something inside a
-# line; a digit, "-" or "#" opens something only at a line's start, where no foreign text is ever put.
+# line; "#", "-" or "1." open something only where a line or an item begins.
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&$])")
+_OPENING = re.compile(r"^(\s*)(?:(\d+)(?=[.)](?:\s|$))|(?=[#+=-]))")
 _URL = re.compile(r"https?://[!-~]+")
 
 
 def markdown(text: str) -> str:
     """CommonMark in which ``text`` is only text; Slack's ``<!here>`` and links come out of it taken apart as well."""
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def _line(text: str) -> str:
+    """As :func:`markdown`, for where a line or an item begins."""
+    return _OPENING.sub(r"\1\2\\", markdown(text))
 
 
 def link_target(url: str) -> str:
@@ -58,7 +64,7 @@ def as_text(draft: Draft) -> str:
 
 def as_markdown(draft: Draft) -> str:
     # Two spaces end a line in CommonMark without opening a paragraph; chats show them as a line end too.
-    lines = [f"**{markdown(draft.subject)}**", markdown(draft.meaning), *(f"- {markdown(e)}" for e in draft.evidence)]
+    lines = [f"**{markdown(draft.subject)}**", _line(draft.meaning), *(f"- {_line(e)}" for e in draft.evidence)]
     if draft.runbook:
         target = link_target(draft.runbook)
         lines.append(f"\nRunbook: {f'<{target}>' if target else markdown(draft.runbook)}")

@@ -171,6 +171,7 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "categorised": lambda data, at, zone: f"Category set to {_text(data, 'category', 60)}",
     "prioritised": lambda data, at, zone: f"Priority set to {_text(data, 'priority', 4)}" + _because(data),
     "replied": lambda data, at, zone: "To the reporter: " + _text(data, "text", 4000),
+    "answered": lambda data, at, zone: "The reporter: " + _text(data, "text", 4000),
     "informed": lambda data, at, zone: f"{_text(data, 'tier', 4)} is informed" + _because(data, "text"),
     "hypothesis-stated": lambda data, at, zone: f"Hypothesis {_text(data, 'number', 6)}: {_text(data, 'text', 500)}",
     "hypothesis-settled": lambda data, at, zone: (

@@ -123,6 +123,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             suggested=_suggested(ticket, timeline), active=sum(s.active for s in symptoms), trouble=trouble,
             timeline=[moment(entry) for entry in timeline[-_MOST_ENTRIES:]][::-1],
             process=process(ticket, sorted(deps.actions.categories())), handover=handover(ticket), waits=WAITS,
+            reporter_link=deps.links.path(ticket.key),
             held=held(timeline, now), earlier=max(0, len(timeline) - _MOST_ENTRIES),
             description=(ticket.description or "").splitlines()[:200],
         )  # fmt: skip
