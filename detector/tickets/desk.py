@@ -38,7 +38,7 @@ from detector.tickets.owed import Route
 from detector.tickets.similar import similar
 
 T = TypeVar("T")
-PAST = 200
+PAST = 50
 """A service's last tickets among which similar ones are looked for."""
 
 

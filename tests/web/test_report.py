@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,8 @@ async def test_the_link_needs_no_login_and_everything_else_does(tmp_path: Path) 
         seen = await page(home, links.path("INC-1"))
         assert "It is slow" in seen
         assert "Board" not in seen, "nothing of the desk is on it"
+        for asset in re.findall(r'href="([^"]*/static/[^"]+)"', seen):
+            assert (await home.client.get(asset)).status == 200, f"{asset} would ask for a password"
 
 
 async def test_another_sites_page_cannot_answer_for_the_reporter() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from detector.web.links import PREFIX
 from detector.web.problems import Problem
 from detector.words import plain
 
@@ -30,4 +31,5 @@ def routes() -> list[web.RouteDef]:
         response.enable_compression()
         return response
 
-    return [web.get("/static/{name}", serve)]
+    # The reporter's page, which asks for no login, has the same files beside it.
+    return [web.get("/static/{name}", serve), web.get(PREFIX + "static/{name}", serve)]
