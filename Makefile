@@ -14,8 +14,8 @@ help:            ## these lines
 install: $(STAMP)  ## make .venv with .venv/bin/detector and all that the tests need, everything locked
 
 # Where ensurepip is missing (Debian without python3-venv) the outer pip fills the environment. uv installs the set
-# in seconds; where it has no wheel, pip does the same slowly. Compiled beforehand, a start takes 2 s instead of 5 even
-# where Python may not write its caches.
+# in seconds; where it has no wheel, pip does the same slowly. Compiled beforehand, a start is quick even where Python may
+# not write its caches.
 $(STAMP): requirements/locked.txt requirements/uv.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV) 2>/dev/null || $(PYTHON) -m venv --without-pip $(VENV)
 	@if $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt; then \

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,19 @@ def free_address() -> str:
         return f"127.0.0.1:{free.getsockname()[1]}"
 
 
+@contextmanager
+def running(folder: Path, address: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``detector run`` on ``address`` with its data and its log below ``folder``."""
+    command = [sys.executable, "-m", "detector", "run", "--listen", address, "--data-dir", str(folder / "data")]
+    with (folder / "log").open("wb") as log:
+        daemon = subprocess.Popen([*command, *arguments], stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield daemon
+    finally:
+        daemon.terminate()
+        daemon.wait(20)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=15)
@@ -99,16 +114,10 @@ def main() -> int:
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         address = free_address()
-        command = [sys.executable, "-m", "detector", "run", "--listen", address, "--data-dir", folder]
-        with open(Path(folder) / "log", "wb") as log:
-            daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
+        with running(Path(folder), address) as daemon:
             for thread in Path(f"/proc/{daemon.pid}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), cores[-1:])
             print(json.dumps({"alert_to_ticket": asyncio.run(measure(seconds, f"http://{address}", daemon.pid))}))
-        finally:
-            daemon.terminate()
-            daemon.wait(20)
     return 0
 
 

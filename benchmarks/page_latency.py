@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import json
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ import aiohttp
 import cramjam
 from aiohttp import web
 
-from benchmarks.alert_latency import free_address, ready
+from benchmarks.alert_latency import free_address, ready, running
 from benchmarks.fleet import varint
 from detector.clock import parse_rfc3339
 from detector.config.compose import load
@@ -116,15 +115,8 @@ def main() -> int:
         (home / "rules.yml").write_text(RULES)
         config = CONFIG.format(receiver=receiver, secret="s" * 32, rules=home / "rules.yml")
         (home / "detector.yml").write_text(config)
-        command = [sys.executable, "-m", "detector", "run", "--config", str(home / "detector.yml"),
-                   "--listen", address, "--data-dir", str(home / "data")]  # fmt: skip
-        with (home / "log").open("wb") as log:
-            daemon = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        try:
+        with running(home, address, "--config", str(home / "detector.yml")):
             print(json.dumps(asyncio.run(measure(f"http://{address}", receiver, options.incidents, options.rate))))
-        finally:
-            daemon.terminate()
-            daemon.wait(20)
     return 0
 
 

@@ -227,7 +227,7 @@ class App:
             services=self.health.services,
             oncall=self.health.oncall,
             ingest=receive.routes(self.intake),
-            links=Links.of(self.settings.data_dir / "link.key"),
+            links=self._links(),
         )
         try:
             context = tls(config, self.loaded.path.parent)
@@ -247,6 +247,12 @@ class App:
         scheme = "https" if context else "http"
         self.url = options.external_url or f"{scheme}://{host or 'localhost'}:{bound}"
         self._access_now = access
+
+    def _links(self) -> Links:
+        try:
+            return Links.of(self.settings.data_dir / "link.key")
+        except (OSError, ValueError) as error:
+            raise StartError(f"the secret of reporters' links cannot be used: {error}") from None
 
     def _run(self) -> None:
         root = self.loaded.root

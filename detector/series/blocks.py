@@ -29,8 +29,6 @@ YOUNG_ROWS = 4
 FULL_ROWS = 8
 WIDEST = 256
 """Columns of a cohort at most: a wider target is several cohorts."""
-CLASSES = 64
-"""Width classes: exact or even up to 64 columns, multiples of eight above."""
 MOST_CELLS = FULL_ROWS * (WIDEST + 1)
 GRAIN = 8
 """Blocks own cells in multiples of it; free blocks are kept by how many."""
@@ -70,7 +68,8 @@ class Ring(NamedTuple):
 
 @compiled
 def width_class(width: int) -> int:
-    """Class of the narrowest block with room for ``width`` columns, 1 <= width <= WIDEST."""
+    """Class of the narrowest block with room for ``width`` columns, 1 <= width <= WIDEST: even up to 64, multiples of
+    eight above."""
     if width <= 1:
         return 0
     if width <= 64:

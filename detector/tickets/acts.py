@@ -26,6 +26,7 @@ from detector.nouns import (
     HypothesisSettled,
     HypothesisStated,
     Informed,
+    Kind,
     Merged,
     Noted,
     Prioritised,
@@ -43,6 +44,7 @@ from detector.nouns import (
 )
 from detector.tickets.lifecycle import ENDED, LONGEST_TEXT, MODES, REPORTER, TIERS, handover, owes_cause
 
+Verdict = Literal["confirmed", "dismissed"]
 CHECKLIST = ("contain", "assess", "notify-regulator", "notify-people", "review")
 """What a confirmed data breach needs done (GDPR Art. 33 and 34)."""
 
@@ -90,7 +92,7 @@ def note(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
 
 
 def resolve(
-    ticket: Ticket, who: str, now: int, resolution: str = "fixed", text: str = "", force: bool = False
+    ticket: Ticket, who: str, now: int, resolution: Resolution = "fixed", text: str = "", force: bool = False
 ) -> list[Change]:
     """With a code of the closed list. A ticket whose symptoms are active asks first (``force``)."""
     _alive(ticket, "resolved")
@@ -98,7 +100,7 @@ def resolve(
         raise NotAllowed(f"{resolution!r} is no resolution; allowed: {', '.join(get_args(Resolution))}")
     if resolution not in ("false-alarm", "not-worth-waking", "duplicate"):
         _quiet(ticket, force)
-    return [Resolved(ticket.key, now, who, resolution=resolution, text=text[:LONGEST_TEXT])]  # type: ignore[arg-type]
+    return [Resolved(ticket.key, now, who, resolution=resolution, text=text[:LONGEST_TEXT])]
 
 
 def close(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
@@ -153,7 +155,7 @@ def together(one: Sequence[Affected], other: Sequence[Affected]) -> tuple[Affect
 # --- the process of one ticket --------------------------------------------------------------------------------------
 
 
-def decide(ticket: Ticket, who: str, now: int, kind: str = "incident") -> list[Change]:
+def decide(ticket: Ticket, who: str, now: int, kind: Kind = "incident") -> list[Change]:
     """Incident or request; number, timeline and clocks stay."""
     _alive(ticket, "decided")
     if kind not in ("incident", "request"):
@@ -162,7 +164,7 @@ def decide(ticket: Ticket, who: str, now: int, kind: str = "incident") -> list[C
         raise NotAllowed(f"{ticket.key} has symptoms: it is an incident")
     if kind == ticket.kind:
         return []
-    return [Decided(ticket.key, now, who, kind=kind, previous=ticket.kind)]  # type: ignore[arg-type]
+    return [Decided(ticket.key, now, who, kind=kind, previous=ticket.kind)]
 
 
 def categorise(ticket: Ticket, who: str, now: int, category: str = "") -> list[Change]:
@@ -175,25 +177,24 @@ def categorise(ticket: Ticket, who: str, now: int, category: str = "") -> list[C
     return [Categorised(ticket.key, now, who, category=category.strip(), previous=ticket.category)]
 
 
-def prioritise(ticket: Ticket, who: str, now: int, priority: str = "", reason: str = "") -> list[Change]:
+def prioritise(ticket: Ticket, who: str, now: int, priority: Priority | None = None, reason: str = "") -> list[Change]:
     """By hand, with the reason; facts do not change it any more."""
     _alive(ticket, "prioritised")
-    if priority not in get_args(Priority):
+    if priority is None or priority not in get_args(Priority):
         raise NotAllowed(f"{priority!r} is no priority; allowed: {', '.join(get_args(Priority))}")
     if not reason.strip():
         raise NotAllowed("a priority that is set by hand needs a reason")
-    word: Priority = priority  # type: ignore[assignment]
-    return [Prioritised(ticket.key, now, who, priority=word, previous=ticket.priority, reason=_text(reason))]
+    return [Prioritised(ticket.key, now, who, priority=priority, previous=ticket.priority, reason=_text(reason))]
 
 
-def wait(ticket: Ticket, who: str, now: int, reason: str = "", text: str = "") -> list[Change]:
+def wait(ticket: Ticket, who: str, now: int, reason: Wait | None = None, text: str = "") -> list[Change]:
     """For the user, a supplier or a change: the resolution clock stands still meanwhile."""
     _alive(ticket, "put to wait")
-    if reason not in get_args(Wait):
+    if reason is None or reason not in get_args(Wait):
         raise NotAllowed(f"a ticket waits for {', '.join(get_args(Wait))}, not for {reason!r}")
     if ticket.waiting == reason:
         return []
-    return [Waiting(ticket.key, now, who, reason=reason, text=_text(text))]  # type: ignore[arg-type]
+    return [Waiting(ticket.key, now, who, reason=reason, text=_text(text))]
 
 
 def resume(ticket: Ticket, who: str, now: int, reason: str = "") -> list[Change]:
@@ -293,17 +294,17 @@ def record(ticket: Ticket, who: str, now: int, cause: str = "", fix: str = "", p
     return [CauseRecorded(ticket.key, now, who, **{name: _text(text) for name, text in given.items()})]
 
 
-def judge(ticket: Ticket, who: str, now: int, verdict: str = "", text: str = "") -> list[Change]:
+def judge(ticket: Ticket, who: str, now: int, verdict: Verdict | None = None, text: str = "") -> list[Change]:
     """A suspected data breach is confirmed or dismissed, by a named person, with the reason."""
     if ticket.breach is None:
         raise NotAllowed(f"{ticket.key} is no suspected data breach")
-    if verdict not in ("confirmed", "dismissed"):
+    if verdict is None or verdict not in get_args(Verdict):
         raise NotAllowed(f"a suspicion is confirmed or dismissed, not {verdict!r}")
     if not text.strip():
         raise NotAllowed("say what was found")
     if ticket.breach == verdict:
         return []
-    return [BreachJudged(ticket.key, now, who, verdict=verdict, text=_text(text))]  # type: ignore[arg-type]
+    return [BreachJudged(ticket.key, now, who, verdict=verdict, text=_text(text))]
 
 
 def check(ticket: Ticket, who: str, now: int, item: str = "", text: str = "") -> list[Change]:

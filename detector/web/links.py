@@ -10,6 +10,7 @@ from pathlib import Path
 PREFIX = "/my/"
 """Where reporters read and answer; whoever holds a link needs no login there."""
 _BYTES = 18
+_SECRET = 32
 
 
 class Links:
@@ -20,13 +21,17 @@ class Links:
 
     @classmethod
     def of(cls, path: Path) -> Links:
-        """With the secret in ``path``, made where it is missing, for its owner alone. Raises OSError."""
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return cls(path.read_bytes())
-        with os.fdopen(handle, "wb") as file:
-            file.write(secret := os.urandom(32))
+        """With the secret in ``path``, made where it is missing, for its owner alone. Raises OSError, or ValueError for
+        what is too short to be one: an empty key would sign for everybody."""
+        if not path.exists():
+            # Whole or not at all: a full disk must not leave half a secret behind.
+            fresh = path.with_suffix(".new")
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(os.urandom(_SECRET))
+            fresh.replace(path)
+        secret = path.read_bytes()
+        if len(secret) < _SECRET:
+            raise ValueError(f"{path} holds no secret of {_SECRET} bytes; remove it, and the links sent so far end")
         return cls(secret)
 
     def path(self, key: str) -> str:

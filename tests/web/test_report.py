@@ -125,4 +125,7 @@ def test_links_outlive_a_restart_and_their_secret_is_its_owners(tmp_path: Path) 
     one, other = (Links.of(tmp_path / "link.key") for _ in range(2))
     assert one.key(other.path("INC-7").removeprefix(PREFIX)) == "INC-7"
     assert (tmp_path / "link.key").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "link.key").write_bytes(b"")
+    with pytest.raises(ValueError, match="holds no secret of 32 bytes; remove it"):
+        Links.of(tmp_path / "link.key")
     assert Links(b"y" * 32).key(one.path("INC-7").removeprefix(PREFIX)) is None
