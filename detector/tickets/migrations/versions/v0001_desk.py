@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from detector.tickets.schema import APPEND_ONLY
+from detector.tickets.schema import append_only
 
 revision = "0001"
 down_revision = None
@@ -92,7 +92,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_alerts_open", "alerts", ["status", "expires_at"])
     op.create_index("ix_alerts_ticket_key", "alerts", ["ticket_key"])
-    for statement in APPEND_ONLY[op.get_bind().dialect.name]:
+    for statement in append_only(op.get_bind().dialect.name, "timeline", "the timeline"):
         op.execute(statement)
 
 
