@@ -197,6 +197,21 @@ class Report:
     idempotency_key: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nobody is told of what it matches from ``starts_at`` to ``ends_at`` (ms). ``matchers``: (name, operator, value),
+    all of which must match. ``covers`` predictions: when users are hurt they are told all the same."""
+
+    id: str
+    matchers: tuple[tuple[str, str, str], ...]
+    starts_at: int
+    ends_at: int
+    updated_at: int
+    created_by: str = ""
+    comment: str = ""
+    covers: Literal["all", "predictions"] = "all"
+
+
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
@@ -234,9 +249,9 @@ class Ticket:
 
     ``version`` counts commits; a change made against an older version is refused. ``title`` is empty unless a person
     gave one: the headline is made from the facts at the edge. ``paused_ms``: how long the resolution clock has stood
-    still in all, without the wait that lasts. ``category_by``, ``priority_by``: the person whose word it is; facts do
-    not change it any more. ``last_step_at``: when a person last did something. ``checklist``: what is done of a data
-    breach's.
+    still in all, without what lasts since ``still_since``; ``muted_ms``: how long nobody was told of it, the same for
+    the response clock. ``category_by``, ``priority_by``: the person whose word it is; facts do not change it any more.
+    ``last_step_at``: when a person last did something. ``checklist``: what is done of a data breach's.
     """
 
     key: str
@@ -262,7 +277,13 @@ class Ticket:
     assignee: str | None = None
     waiting: str | None = None
     waiting_since: int | None = None
+    still_since: int | None = None
     paused_ms: int = 0
+    muted_since: int | None = None
+    muted_until: int | None = None
+    muted_by: tuple[str, ...] = ()
+    muted_why: str = ""
+    muted_ms: int = 0
     restricted: bool = False
     first_symptom_at: int | None = None
     reported_at: int | None = None
@@ -449,6 +470,21 @@ class Waiting(Change):
 
 @dataclass(frozen=True, slots=True)
 class Resumed(Change):
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Muted(Change):
+    """All that holds it open is silenced or inhibited: nobody is told, and its clocks stand still. ``by``: silences,
+    maintenance windows, or what inhibits; ``until``: when (ms) the first of them ends, where that is known."""
+
+    by: tuple[str, ...] = ()
+    reason: str = ""
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmuted(Change):
     reason: str = ""
 
 

@@ -14,10 +14,12 @@ from typing import Any, Literal, Protocol
 
 from prometheus_client import Gauge
 
+from detector.incidents.alerts import alert_symptom
 from detector.incidents.board import OPEN, Board, Trial, slim
 from detector.incidents.catalogue import Catalogue
 from detector.incidents.correlate import Correlator
 from detector.incidents.episodes import Entry, Ledger, end_of
+from detector.incidents.mute import Hush, Inhibitions, Noise, NoiseOptions, compiled, hush, muting, named_labels
 from detector.incidents.options import IncidentOptions
 from detector.nouns import (
     SYSTEM,
@@ -32,6 +34,7 @@ from detector.nouns import (
     Reopened,
     Report,
     Resolved,
+    Silence,
     Symptom,
     SymptomJoined,
     Ticket,
@@ -42,6 +45,7 @@ from detector.tickets.acts import ACTIONS, NotAllowed
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
 from detector.tickets.lifecycle import ending, fold, next_due
 from detector.tickets.options import DEFAULT_CATEGORIES, TicketOptions
+from detector.tickets.silences import Silences
 from detector.tickets.triage import LEVELS, ServiceFacts, next_urgency, triage
 
 log = logging.getLogger(__name__)
@@ -56,6 +60,8 @@ LOOK_MS = 60_000
 MEMORY_MS = 3_600_000
 MOST_PAST = 2_000
 """Ended tickets that are read at a start, so that what returns later than the re-opening window can name its last."""
+SILENCES_SHOWN_MS = 5 * 86_400_000
+"""How long a silence that has ended is shown, as in Alertmanager."""
 MODELLED = ("forecast", "anomaly", "group")
 """Detectors whose symptoms are about series that models learn."""
 
@@ -80,6 +86,7 @@ class Policy:
 
     catalogue: Catalogue = field(default_factory=Catalogue)
     incidents: IncidentOptions = field(default_factory=IncidentOptions)
+    noise: NoiseOptions = field(default_factory=NoiseOptions)
     tickets: TicketOptions = field(default_factory=TicketOptions)
 
     def facts(self, ticket: Ticket) -> ServiceFacts:
@@ -114,6 +121,9 @@ class Pipeline:
         self.policy = policy
         self.board = Board()
         self.ledger = Ledger()
+        self.silences = Silences(desk)
+        self.noise = Noise(policy.noise)
+        """What mutes; silences that ended within the last days are among it, to be shown."""
         self.failing: str | None = None
         """Why the database cannot be written, while it cannot."""
         self._telemetry = telemetry
@@ -125,6 +135,7 @@ class Pipeline:
         self._tellings: dict[int, Telling] = {}
         self._shown: dict[str, list[Gauge]] = {}
         self._next_due: int | None = None
+        self._next_noise: int | None = None
         self._look_at = 0
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -133,6 +144,8 @@ class Pipeline:
         """Read what decisions look at: open tickets, those that may be reopened, and episodes of alerts."""
         since = now - self.policy.incidents.reopen_window
         self._look_at = 0
+        # Before anything is decided: what was muted before a restart stays so.
+        await self._read_silences(now)
         self.board = Board(map(slim, await self.desk.reopenable(since)))
         entries = []
         for episode in await self.desk.episodes(now - MEMORY_MS):
@@ -149,6 +162,8 @@ class Pipeline:
         """After a reload; open tickets keep what they have until their facts change."""
         self.policy = policy
         self._correlator = Correlator(policy.catalogue, policy.incidents)
+        self.noise = Noise(policy.noise, self.noise.silences)
+        self._look_at = 0
 
     def subscribe(self, telling: Telling) -> Callable[[], None]:
         """Be told of every commit, on the event loop; the returned callable ends it."""
@@ -230,6 +245,31 @@ class Pipeline:
             return await self._read(done[0].ticket.key)
         raise StorageError(f"{key} changes faster than it can be changed")
 
+    async def silence(self, silences: Sequence[Silence], now: int) -> None:
+        """From now on these are as they are here, new ones and known ones. Raises StorageError."""
+        async with self._lock:
+            await self.silences.save(*silences)
+            await self._read_silences(now)
+            await self._mute_all(now)
+
+    def is_about_predictions(self, silence: Silence) -> bool:
+        """Whether what it would mute at this moment is predicted only: then it is no word on the disruption."""
+        asked = compiled(silence)
+        active = (s for t in self.board.tickets.values() if t.state in OPEN for s in t.symptoms if s.active)
+        found = [symptom for symptom in active if asked.covers(symptom, named_labels(symptom))]
+        return bool(found) and not any(s.disruption or s.detector == "alert" for s in found)
+
+    def alerts_firing(self, now: int) -> list[tuple[Alert, Hush | None]]:
+        """What the Alertmanagers' API shows: each with why nobody is told of it."""
+        silences = self.noise.at(now)
+        tickets = (t for t in self.board.tickets.values() if t.state in OPEN)
+        inhibitions = Inhibitions(self.noise.options.inhibit_rules, tickets)
+        policy = self.policy
+        return [
+            (alert, hush(alert_symptom(alert, policy.catalogue, policy.incidents), silences, inhibitions))
+            for alert in self.ledger.firing_alerts()
+        ]
+
     def categories(self) -> frozenset[str]:
         """All that are configured."""
         return frozenset({*DEFAULT_CATEGORIES, *(rule.category for rule in self.policy.tickets.categories)})
@@ -243,6 +283,7 @@ class Pipeline:
             keys, self._next_due = await self.desk.due(now)
             # Another process may have written what is due: look again soon, whatever is known here.
             self._look_at = now + LOOK_MS
+            await self._read_silences(now)
             await self._refresh([key for key in keys if key not in self.board.tickets])
             expired = self.ledger.expired(now)
             try:
@@ -263,6 +304,9 @@ class Pipeline:
     async def _sweep(self, keys: Sequence[str], expired: Sequence[Entry], now: int) -> None:
         trial = self.board.trial(fold)
         options = self.policy
+        if self._next_noise is not None and now >= self._next_noise:
+            self._mute(trial, now, list(self.board.tickets))
+            self._next_noise = self.noise.next_change(now)
         for key in keys:
             ticket = trial.ticket(key)
             if ticket is None:
@@ -291,7 +335,7 @@ class Pipeline:
                 log.exception("what is due could not be decided: %s", alone)
 
     def _next(self) -> int | None:
-        known = (self._next_due, self.ledger.next_expiry())
+        known = (self._next_due, self.ledger.next_expiry(), self._next_noise)
         return min((at for at in known if at is not None), default=None)
 
     def _facts(self, ticket: Ticket, now: int) -> Iterable[Any]:
@@ -354,6 +398,7 @@ class Pipeline:
     async def _commit(
         self, trial: Trial, entries: dict[tuple[str, int], Entry], now: int, also: Sequence[str] = ()
     ) -> list[Committed]:
+        self._mute(trial, now, self._to_judge(trial))
         self._triage(trial, now)
         changes: dict[str, list[Change]] = {}
         for change in trial.changes:
@@ -393,6 +438,43 @@ class Pipeline:
                 continue
             for change in triage(ticket, self.policy.facts(ticket), self.policy.tickets, now):
                 trial.apply(change)
+
+    def _to_judge(self, trial: Trial) -> list[str]:
+        """Whose muting may have changed: what this commit changes, what is muted, and all that is open where a symptom
+        came or went on account of which others are muted."""
+        muted = [key for key, ticket in self.board.tickets.items() if ticket.muted_since is not None]
+        if not self.noise:
+            return muted
+        news = (c.symptom for c in trial.changes if isinstance(c, SymptomJoined))
+        if any(self.noise.inhibits(symptom) for symptom in news):
+            return list(dict.fromkeys((*trial.after, *self.board.tickets)))
+        return list(dict.fromkeys((*trial.after, *muted)))
+
+    def _mute(self, trial: Trial, now: int, keys: Iterable[str]) -> None:
+        silences = self.noise.at(now)
+        known = {**self.board.tickets, **trial.after}
+        inhibitions = Inhibitions(self.noise.options.inhibit_rules, (t for t in known.values() if t.state in OPEN))
+        for key in keys:
+            ticket = trial.ticket(key)
+            if ticket is not None and ticket.state in OPEN:
+                for change in muting(ticket, silences, inhibitions, now):
+                    trial.apply(change)
+
+    async def _mute_all(self, now: int) -> None:
+        for _ in range(ATTEMPTS):
+            trial = self.board.trial(fold)
+            self._mute(trial, now, list(self.board.tickets))
+            try:
+                await self._commit(trial, {}, now)
+            except Conflict:
+                await self._refresh(list(trial.after))
+                continue
+            return
+        raise StorageError("tickets change faster than they can be changed")
+
+    async def _read_silences(self, now: int) -> None:
+        self.noise = Noise(self.policy.noise, await self.silences.since(now - SILENCES_SHOWN_MS))
+        self._next_noise = self.noise.next_change(now)
 
     def _draft(self, key: str, ticket: Ticket, changes: Sequence[Change], now: int) -> Draft:
         before = self.board.tickets.get(key)

@@ -134,7 +134,7 @@ class Replay:
 
     async def _run(self, desk: Desk, recording: Recording, alerts: Sequence[Alert], progress: bool) -> Outcome:
         loaded = self.loaded
-        policy = Policy(loaded.catalogue, loaded.root.incidents, loaded.root.tickets)
+        policy = Policy(loaded.catalogue, loaded.root.incidents, loaded.root.noise, loaded.root.tickets)
         pipeline = Pipeline(desk, policy, Telemetry(CollectorRegistry()), on_control=self._control)
         clock = ManualClock(recording.start)
         await pipeline.load(recording.start)

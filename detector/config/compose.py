@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 from detector.anomaly.options import AnomalyOptions
 from detector.config.load import ConfigError, Problem, read, validate
 from detector.incidents.catalogue import Catalogue, CatalogueOptions
+from detector.incidents.mute import NoiseOptions
 from detector.incidents.options import IncidentOptions
 from detector.ingest.options import BackfillOptions, GlobalOptions, ScrapeConfig
 from detector.notify.settings import NotifyOptions
@@ -70,6 +71,7 @@ class Root(NotifyOptions):
     """The service catalogue, relative to this file."""
     anomaly: AnomalyOptions = AnomalyOptions()
     incidents: IncidentOptions = IncidentOptions()
+    noise: NoiseOptions = NoiseOptions()
     tickets: TicketOptions = TicketOptions()
     oncall: OnCallOptions = OnCallOptions()
 

@@ -513,7 +513,7 @@ def _needs_restart(before: Loaded, after: Loaded) -> list[str]:
 
 
 def _policy(loaded: Loaded) -> Policy:
-    return Policy(loaded.catalogue, loaded.root.incidents, loaded.root.tickets)
+    return Policy(loaded.catalogue, loaded.root.incidents, loaded.root.noise, loaded.root.tickets)
 
 
 def _plan(loaded: Loaded) -> Plan:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from detector.daemon.driver import Driver
 from detector.heart import Taken
+from detector.ingest.alertmanager import Shown
 from detector.ingest.decode import Rejected
 from detector.ingest.receive import Unavailable
 from detector.ingest.scrape import ScrapeResult
@@ -80,8 +81,11 @@ class DaemonIntake:
         except StorageError as error:
             raise Unavailable(f"the report could not be stored: {error}", 5) from None
 
-    def firing(self) -> Iterable[tuple[Alert, str]]:
-        return self._pipeline.ledger.alerts()
+    def firing(self) -> Iterable[Shown]:
+        for alert, hushed in self._pipeline.alerts_firing(self.now()):
+            silenced = (hushed.by,) if hushed is not None and hushed.kind == "silenced" else ()
+            inhibited = (hushed.by,) if hushed is not None and hushed.kind == "inhibited" else ()
+            yield Shown(alert, silenced, inhibited)
 
     def _open(self) -> None:
         if self.closed is not None:

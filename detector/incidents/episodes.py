@@ -46,10 +46,8 @@ class Ledger:
     def firing(self) -> int:
         return len(self._firing)
 
-    def alerts(self) -> list[tuple[Alert, str]]:
-        """Firing alerts with their state as an Alertmanager's API names it."""
-        found = (self._entries[print_, start].alert for print_, start in sorted(self._firing.items()))
-        return [(alert, "active") for alert in found]
+    def firing_alerts(self) -> list[Alert]:
+        return [self._entries[print_, start].alert for print_, start in sorted(self._firing.items())]
 
     def sort(
         self, alerts: Iterable[Alert], catalogue: Catalogue, options: IncidentOptions, now: int

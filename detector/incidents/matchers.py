@@ -41,13 +41,19 @@ def parse(text: str) -> Matcher:
     if match is None:
         raise ValueError(f'{text[:80]!r} is not a matcher such as severity="page" or severity=~"critical|page"')
     name, op, quoted, bare = match.groups()
-    value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare
+    return matcher(name, op, re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare)
+
+
+def matcher(name: str, op: str, value: str) -> Matcher:
+    """Of its parts; ValueError for an operator or a pattern that is none."""
     if op in ("=", "!="):
         return Matcher(name, op, value)
+    if op not in ("=~", "!~"):
+        raise ValueError(f"{op[:10]!r} is no operator of a matcher; there are =, !=, =~ and !~")
     try:
         return Matcher(name, op, value, re2.compile(value))
     except re2.error as error:
-        raise ValueError(f"{text[:80]!r}: not a regular expression of RE2: {error}") from None
+        raise ValueError(f"{value[:80]!r}: not a regular expression of RE2: {error}") from None
 
 
 def every(matchers: Sequence[Matcher], labels: Mapping[str, str]) -> bool:

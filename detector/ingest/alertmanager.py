@@ -203,14 +203,31 @@ def _reason(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:300]
 
 
-def gettable(alert: Alert, state: str, now: int) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A firing alert, and what keeps people from being told of it: ids of silences, or of what inhibits it."""
+
+    alert: Alert
+    silenced_by: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        return "suppressed" if self.silenced_by or self.inhibited_by else "active"
+
+
+def gettable(shown: Shown, now: int) -> dict[str, Any]:
     """An alert as ``GET /api/v2/alerts`` shows it."""
+    alert = shown.alert
     return {
         "labels": dict(alert.labels), "annotations": dict(alert.annotations), "fingerprint": alert.fingerprint,
         "startsAt": rfc3339(alert.starts_at), "endsAt": rfc3339(alert.expires_at or now),
         "updatedAt": rfc3339(alert.received_at), "generatorURL": alert.generator_url,
         "receivers": [{"name": "detector"}],
-        "status": {"state": state, "silencedBy": [], "inhibitedBy": [], "mutedBy": []},
+        "status": {
+            "state": shown.state, "silencedBy": list(shown.silenced_by), "inhibitedBy": list(shown.inhibited_by),
+            "mutedBy": [],
+        },
     }  # fmt: skip
 
 

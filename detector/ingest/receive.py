@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from detector.clock import rfc3339
-from detector.ingest.alertmanager import Arrived, Malformed, api_v2, gettable, matcher, webhook
+from detector.ingest.alertmanager import Arrived, Malformed, Shown, api_v2, gettable, matcher, webhook
 from detector.ingest.decode import Rejected
 from detector.nouns import Alert, Report, Reporter
 
@@ -26,6 +26,8 @@ RETRY_AFTER_S = 2
 PATIENCE_S = 30
 """How long a body may take to arrive; as long as a Prometheus waits for its answer."""
 RESOLVE_TIMEOUT_MS = 5 * 60_000
+CONFIG = "route:\n  receiver: detector\nreceivers:\n- name: detector\n"
+"""What an Alertmanager's tools are told of the configuration: everything goes to the detector."""
 LONGEST = {"title": 200, "description": 20_000, "service": 200, "name": 200, "contact": 320, "language": 35}
 
 
@@ -53,7 +55,7 @@ class Intake(Protocol):
     async def samples(self, kind: str, body: bytes, source: str) -> Stored | Rejected: ...
     async def alerts(self, alerts: Sequence[Alert], source: str) -> None: ...
     async def report(self, report: Report) -> str: ...
-    def firing(self) -> Iterable[tuple[Alert, str]]: ...
+    def firing(self) -> Iterable[Shown]: ...
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -70,7 +72,6 @@ def routes(intake: Intake) -> list[web.RouteDef]:
         web.get("/api/v2/alerts", receiver.list_alerts),
         web.get("/api/v2/alerts/groups", receiver.groups),
         web.get("/api/v2/status", receiver.status),
-        web.get("/api/v2/silences", receiver.silences),
         web.get("/api/v2/receivers", receiver.receivers),
         web.post("/api/reports", receiver.report),
     ]
@@ -154,24 +155,24 @@ class _Receiver:
 
     def _shown(self, request: web.Request) -> list[dict[str, Any]]:
         matchers = [matcher(text) for text in request.query.getall("filter", [])]
+        wanted = {name: request.query.get(name, "true") != "false" for name in ("active", "silenced", "inhibited")}
         now = self._intake.now()
         return [
-            gettable(alert, state, now)
-            for alert, state in self._intake.firing()
-            if all(m.matches(alert.labels.get(m.name, "")) for m in matchers)
-            and request.query.get(state, "true") != "false"
+            gettable(shown, now)
+            for shown in self._intake.firing()
+            if all(m.matches(shown.alert.labels.get(m.name, "")) for m in matchers)
+            and (wanted["silenced"] if shown.silenced_by else True)
+            and (wanted["inhibited"] if shown.inhibited_by else True)
+            and (wanted["active"] if shown.state == "active" else True)
         ]
 
     async def status(self, _request: web.Request) -> web.StreamResponse:
         return _json({
-            "cluster": {"status": "disabled", "peers": []}, "config": {"original": ""},
+            "cluster": {"status": "disabled", "peers": []}, "config": {"original": CONFIG},
             "uptime": rfc3339(self._intake.now()),
             "versionInfo": {"version": version("proactive-detector"), "revision": "", "branch": "", "buildUser": "",
                             "buildDate": "", "goVersion": ""},
         })  # fmt: skip
-
-    async def silences(self, _request: web.Request) -> web.StreamResponse:
-        return _json([])
 
     async def receivers(self, _request: web.Request) -> web.StreamResponse:
         return _json([{"name": "detector"}])

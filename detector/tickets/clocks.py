@@ -15,8 +15,8 @@ BREACH = "security/data-breach"
 def clocks(ticket: Ticket, priority: Priority, category: str, options: ClockOptions, now: int) -> list[Change]:
     """Start clocks, move their due times with the priority, and stop those that were answered.
 
-    Due times count from the opening, whatever the priority was meanwhile; the resolution clock leaves out what was
-    waited for, and a reopening continues it.
+    Due times count from the opening, whatever the priority was meanwhile; both clocks leave out while nobody was told,
+    the resolution clock what was waited for too, and a reopening continues it.
     """
     targets = _targets(ticket, priority, category, options)
     running = {clock.name: clock for clock in ticket.clocks}
@@ -27,7 +27,9 @@ def clocks(ticket: Ticket, priority: Priority, category: str, options: ClockOpti
             if clock is not None and clock.state in ("running", "paused"):
                 changes.append(ClockMet(ticket.key, now, clock=name))
             continue
-        due = ticket.opened_at + target + (ticket.paused_ms if name == "resolution" else 0)
+        if ticket.muted_since is not None and name != "regulator":
+            continue
+        due = ticket.opened_at + target + {"resolution": ticket.paused_ms, "response": ticket.muted_ms}.get(name, 0)
         if clock is None or (clock.state == "running" and clock.due_at != due) or clock.state == "met":
             warn = due - round((1 - WARNS) * target)
             changes.append(ClockStarted(ticket.key, now, clock=name, due_at=due, warn_at=warn))

@@ -36,6 +36,7 @@ from detector.nouns import (
     HypothesisStated,
     Merged,
     Mode,
+    Muted,
     Opened,
     PhaseChanged,
     Prioritised,
@@ -55,6 +56,7 @@ from detector.nouns import (
     Ticket,
     Tier,
     Triaged,
+    Unmuted,
     Waiting,
 )
 
@@ -66,6 +68,8 @@ LONGEST_TEXT = 10_000
 REPORTER = "reporter"
 """Who reported, in the timeline: a name that a person might also bear is no proof."""
 NEVER: Mapping[Priority, int] = {}
+MOST_DAMPED = 3
+"""Doublings of the quiet period."""
 HypothesisState = Literal["stated", "confirmed", "rejected"]
 
 
@@ -137,11 +141,17 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             state: State = "triaged" if ticket.waiting is None else "waiting"
             return replace(ticket, tier=tier, assignee=None, acknowledged_at=None, state=state)
         case Waiting(at=at, reason=reason):
-            paused = _clock_state(_going_on(ticket, at), "resolution", "paused", only="running")
-            return replace(paused, state="waiting", waiting=reason, waiting_since=at)
+            still = _standing(ticket, at, "resolution")
+            return replace(still, state="waiting", waiting=reason, waiting_since=at)
         case Resumed(at=at):
             held = ticket.acknowledged_at is not None
             return replace(_going_on(ticket, at), state="diagnosing" if held else "triaged")
+        case Muted(at=at, by=by, reason=reason, until=until):
+            still = ticket if ticket.muted_since is not None else _standing(ticket, at, "response", "resolution")
+            since = ticket.muted_since if ticket.muted_since is not None else at
+            return replace(still, muted_since=since, muted_until=until, muted_by=by, muted_why=reason)
+        case Unmuted(at=at):
+            return _heard(ticket, at)
         case Replied(at=at):
             return replace(ticket, first_response_at=ticket.first_response_at or at)
         case HypothesisStated(number=number, text=text):
@@ -162,7 +172,7 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             return replace(ticket, checklist=(*ticket.checklist, item))
         case Resolved(at=at, resolution=resolution):
             return replace(
-                _going_on(ticket, at), state="resolved", resolution=resolution, resolved_at=at,
+                _heard(_going_on(ticket, at), at), state="resolved", resolution=resolution, resolved_at=at,
                 restored_at=ticket.restored_at or ticket.quiet_since or at,
                 phase="over" if ticket.phase is not None else None,
             )  # fmt: skip
@@ -174,7 +184,7 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
                 acknowledged_at=None, assignee=None, quiet_since=None, reopenings=ticket.reopenings + 1,
             )  # fmt: skip
         case Merged(at=at, into=into):
-            return replace(_going_on(ticket, at), state="merged", merged_into=into)
+            return replace(_heard(_going_on(ticket, at), at), state="merged", merged_into=into)
         case _:  # Noted, Informed, Answered, ResolutionProposed, Delivered: facts that only the timeline holds
             return ticket
 
@@ -189,16 +199,49 @@ def _opened(change: Opened) -> Ticket:
     )  # fmt: skip
 
 
+def _standing(ticket: Ticket, at: int, *names: str) -> Ticket:
+    """These clocks stand still from ``at`` on."""
+    for name in names:
+        ticket = _clock_state(ticket, name, "paused", only="running")
+    return replace(ticket, still_since=ticket.still_since if ticket.still_since is not None else at)
+
+
 def _going_on(ticket: Ticket, at: int) -> Ticket:
-    """Nobody is waited for any more; the resolution clock goes on where it stood."""
+    """Nobody is waited for any more; the resolution clock goes on where it stood, unless it is muted as well."""
     if ticket.waiting_since is None:
         return ticket
-    stood = max(0, at - ticket.waiting_since)
+    return _running(replace(ticket, waiting=None, waiting_since=None), at)
+
+
+def _heard(ticket: Ticket, at: int) -> Ticket:
+    """People are told of it again; the response clock goes on where it stood."""
+    if ticket.muted_since is None:
+        return ticket
+    stood = max(0, at - ticket.muted_since)
+    heard = replace(
+        ticket, muted_since=None, muted_until=None, muted_by=(), muted_why="", muted_ms=ticket.muted_ms + stood
+    )
+    return _running(_moved(heard, "response", stood), at)
+
+
+def _running(ticket: Ticket, at: int) -> Ticket:
+    """The resolution clock runs again, once neither a wait nor a silence holds it: where both overlap, that counts
+    once."""
+    if ticket.still_since is None or ticket.waiting_since is not None or ticket.muted_since is not None:
+        return ticket
+    stood = max(0, at - ticket.still_since)
+    return _moved(replace(ticket, still_since=None, paused_ms=ticket.paused_ms + stood), "resolution", stood)
+
+
+def _moved(ticket: Ticket, name: str, stood: int) -> Ticket:
+    """A paused clock runs again, with its times later by what it stood still."""
     clocks = tuple(
-        replace(c, state="running", due_at=c.due_at + stood, warn_at=c.warn_at + stood) if c.state == "paused" else c
+        replace(c, state="running", due_at=c.due_at + stood, warn_at=c.warn_at + stood)
+        if c.name == name and c.state == "paused"
+        else c
         for c in ticket.clocks
     )
-    return replace(ticket, waiting=None, waiting_since=None, paused_ms=ticket.paused_ms + stood, clocks=clocks)
+    return replace(ticket, clocks=clocks)
 
 
 def _joined(ticket: Ticket, change: SymptomJoined) -> Ticket:
@@ -253,12 +296,19 @@ def _clock_state(ticket: Ticket, name: str, state: Any, only: str = "") -> Ticke
 # --- the end, by itself ---------------------------------------------------------------------------------------------
 
 
+def damped(ticket: Ticket, quiet_period: int) -> int:
+    """The quiet period (ms) of a ticket that came back before: twice as long each time, so that what flaps is one open
+    ticket and not a message every ten minutes."""
+    return quiet_period << min(ticket.reopenings, MOST_DAMPED)
+
+
 def ending(
     ticket: Ticket, now: int, quiet_period: int, close_after: int, holds: Mapping[Priority, int] = NEVER
 ) -> list[Change]:
     """What is due by the clock: the end of the quiet period, closure, breaches, an acknowledgement that ``holds`` (ms
     by priority) no longer."""
     changes: list[Change] = []
+    quiet_period = damped(ticket, quiet_period)
     if _closes_by_itself(ticket) and ticket.resolved_at is not None and now >= ticket.resolved_at + close_after:
         changes.append(Closed(ticket.key, now, text="nothing came back"))
     elif ticket.state not in ENDED and ticket.quiet_since is not None and now >= ticket.quiet_since + quiet_period:
@@ -343,7 +393,9 @@ def next_due(ticket: Ticket, quiet_period: int, close_after: int, holds: Mapping
         due.append(ticket.resolved_at + close_after)
     if ticket.state not in ENDED:
         if ticket.quiet_since is not None and not (ticket.phase == "over" and ticket.acknowledged_at is not None):
-            due.append(ticket.quiet_since + quiet_period)
+            due.append(ticket.quiet_since + damped(ticket, quiet_period))
+        if ticket.muted_until is not None:
+            due.append(ticket.muted_until)
         if (expires := _expires(ticket, holds)) is not None:
             due.append(expires)
         running = [clock for clock in ticket.clocks if clock.state == "running"]

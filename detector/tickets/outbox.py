@@ -119,13 +119,15 @@ def _receipt(connection: Connection, dedup_key: str, before: int) -> str:
 
 
 def _is_void(connection: Connection, row: Any) -> bool:
-    """Whether the ticket ended, or somebody took it after this page was owed: what became worse later still pages."""
+    """Whether the ticket ended, nobody is to be told of it, or somebody took it after this page was owed: what became
+    worse later still pages."""
     t = schema.tickets
     found = connection.execute(select(t.c.state, t.c.doc).where(t.c.id == row.ticket_id)).one()
     if found.state in ENDED:
         return True
-    taken_at = json.loads(found.doc)["acknowledged_at"]
-    return taken_at is not None and row.created_at <= taken_at
+    facts = json.loads(found.doc)
+    taken_at = facts["acknowledged_at"]
+    return (taken_at is not None and row.created_at <= taken_at) or facts["muted_since"] is not None
 
 
 def _due(now: int) -> Any:

@@ -20,6 +20,7 @@ from detector.nouns import (
     Escalated,
     Informed,
     Merged,
+    Muted,
     Opened,
     PhaseChanged,
     Priority,
@@ -30,6 +31,7 @@ from detector.nouns import (
     Ticket,
     Tier,
     Triaged,
+    Unmuted,
 )
 
 Urgency = Literal["page", "notify"]
@@ -69,11 +71,12 @@ class Owed:
 
 
 def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> list[Owed]:
-    """The messages that ``changes`` owe; none in shadow mode, and none that would tell of a restricted ticket.
+    """The messages that ``changes`` owe; none in shadow mode or while it is muted, and none that would tell of a
+    restricted ticket.
 
     The first reason to speak wins: one commit, one message (and the end of it, where the same commit ends the ticket).
     """
-    if after.mode == "shadow" or after.restricted:
+    if after.mode == "shadow" or after.restricted or after.muted_since is not None:
         return []
     urgency: Urgency = "page" if after.mode == "page" and after.priority in PAGED else "notify"
     episode = f"{after.reopenings}"
@@ -112,6 +115,8 @@ def _news(
                 news.append(("opened", "opened", "opened"))
             case Reopened(reason=reason):
                 news.append(("opened", reason or "reopened", "opened"))
+            case Unmuted(reason=reason, at=at):
+                news.append(("opened", reason, f"unmuted/{at}"))
             case PhaseChanged(phase="disrupting"):
                 news.append(("worse", "users are hurt now", "disrupting"))
             case Triaged(priority=priority, previous=previous) if previous is not None and priority < previous:
@@ -134,5 +139,6 @@ def _extent(ticket: Ticket) -> int:
 
 
 def pending_pages_end(changes: Iterable[Change]) -> bool:
-    """Whether pages of the ticket that were not sent yet are void: somebody has it, or it is over."""
-    return any(isinstance(change, Acknowledged | Resolved | Merged) for change in changes)
+    """Whether pages of the ticket that were not sent yet are void: somebody has it, it is over, or nobody is to be
+    told."""
+    return any(isinstance(change, Acknowledged | Resolved | Merged | Muted) for change in changes)

@@ -116,21 +116,6 @@ alerts = Table(
     Index("ix_alerts_ticket_key", "ticket_key"),
 )
 
-# What was done with an alert, step by step: the chain that `detector why` shows.
-alert_steps = Table(
-    "alert_steps",
-    metadata,
-    Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("fingerprint", String(64), nullable=False),
-    Column("starts_at", BigInteger, nullable=False),
-    Column("at", BigInteger, nullable=False),
-    Column("what", String(32), nullable=False),
-    Column("ticket_key", String(32)),
-    Column("data", Text, nullable=False),
-    Index("ix_alert_steps_episode", "fingerprint", "starts_at", "id"),
-    Index("ix_alert_steps_at", "at"),
-)
-
 silences = Table(
     "silences",
     metadata,

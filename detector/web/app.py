@@ -8,8 +8,9 @@ from aiohttp import web
 
 from detector.web import auth, doors, problems
 from detector.web.api import incidents, operations, prometheus
+from detector.web.api import silences as silences_api
 from detector.web.deps import Deps
-from detector.web.pages import board, incident, report, static
+from detector.web.pages import board, incident, report, silences, static
 from detector.web.pages.layout import Layout
 from detector.web.sse import Hub, stream
 
@@ -36,11 +37,13 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
     app.add_routes(
         [
             *desk,
+            *silences_api.routes(deps),
             *prometheus.routes(deps),
             *operations.routes(deps, desk),
             *board.routes(deps, layout),
             *incident.routes(deps, layout),
             *report.routes(deps, layout, deps.links),
+            *silences.routes(deps, layout),
             *static.routes(),
         ]
     )

@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 from aiohttp import web
 
 from detector.clock import Clock
-from detector.nouns import Report, Symptom, Ticket, TimelineEntry, Viewer
+from detector.incidents.mute import Noise
+from detector.nouns import Report, Silence, Symptom, Ticket, TimelineEntry, Viewer
 from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
 from detector.web.auth import Access
@@ -29,13 +30,26 @@ class Desk(Protocol):
     async def timeline(self, key: str, viewer: Viewer) -> Sequence[TimelineEntry]: ...
 
 
+class SilenceBook(Protocol):
+    """Every silence that was ever set."""
+
+    async def one(self, id: str) -> Silence | None: ...
+
+
 class Actions(Protocol):
     """What people do to tickets (raises NotAllowed), and word of every commit, called on the event loop."""
+
+    @property
+    def noise(self) -> Noise: ...
+    @property
+    def silences(self) -> SilenceBook: ...
 
     async def act(self, key: str, action: str, viewer: Viewer, *, now: int, **arguments: Any) -> Ticket: ...
     def subscribe(self, telling: Callable[[Committed], None], /) -> Callable[[], None]: ...
     async def report(self, report: Report) -> Ticket: ...
     def categories(self) -> frozenset[str]: ...
+    async def silence(self, silences: Sequence[Silence], now: int) -> None: ...
+    def is_about_predictions(self, silence: Silence) -> bool: ...
 
 
 class Chart(Protocol):

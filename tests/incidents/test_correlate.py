@@ -231,7 +231,8 @@ async def test_each_freeze_has_its_thaw_also_when_tickets_are_gathered_and_reope
         assert set(count.values()) == {1}
         for at in (NOW + 5 * MINUTE, NOW + 30 * MINUTE):
             await pipeline.step([over(disk, at) for disk in disks], [], at)
-            await pipeline.tick(at + 11 * MINUTE)
+            # The second time its quiet period is twice as long.
+            await pipeline.tick(at + 21 * MINUTE)
             assert set(count.values()) == {0}
-            await pipeline.step([replace(disks[0], last_at=at + 12 * MINUTE)], [], at + 12 * MINUTE)
+            await pipeline.step([replace(disks[0], last_at=at + 22 * MINUTE)], [], at + 22 * MINUTE)
             assert set(count.values()) == {1}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from detector.clock import SystemClock
+from detector.ingest.alertmanager import Shown
 from detector.ingest.backfill import HistoryChunk, history
 from detector.ingest.decode import Decoded, Rejected
 from detector.ingest.decode.exposition import ExpositionDecoder
@@ -28,7 +28,6 @@ from detector.nouns import Alert, Report
 from detector.series.labels import Matcher
 from detector.series.limits import Limits
 from detector.series.store import Store
-from tests.conftest import binary
 from tests.real.conftest import Run
 from tests.real.servers import Server, alertmanager, eventually, prometheus
 
@@ -72,8 +71,8 @@ class Intake:
     async def report(self, report: Report) -> str:
         return "INC-1"
 
-    def firing(self) -> list[tuple[Alert, str]]:
-        return [(alert, "active") for alert in self.kept if alert.status == "firing"]
+    def firing(self) -> list[Shown]:
+        return [Shown(alert) for alert in self.kept if alert.status == "firing"]
 
     def latest(self, **labels: str) -> dict[str, float]:
         """Newest value by instance."""
@@ -190,26 +189,6 @@ async def test_an_alertmanager_notifies_and_both_ways_agree_on_the_fingerprint(
     )
     assert (resolved.fingerprint, resolved.starts_at) == (firing.fingerprint, firing.starts_at)
     assert resolved.ends_at is not None
-
-
-async def test_amtool_reads_the_detector_as_an_alertmanager(intake: Intake, address: str) -> None:
-    amtool = binary("amtool", "prometheus-alertmanager")
-
-    def ask(*arguments: str) -> str:
-        done = subprocess.run(
-            [amtool, f"--alertmanager.url=http://{address}", *arguments], capture_output=True, text=True, timeout=20,
-            check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    await asyncio.to_thread(ask, "alert", "add", "alertname=Slow", "service=checkout", "--annotation=summary=hm")
-    assert [alert.labels for alert in intake.kept] == [{"alertname": "Slow", "service": "checkout"}]
-    assert "Slow" in await asyncio.to_thread(ask, "alert", "query")
-    shown = json.loads(await asyncio.to_thread(ask, "alert", "query", "-o", "json", "service=checkout"))
-    assert shown[0]["annotations"] == {"summary": "hm"}
-    assert json.loads(await asyncio.to_thread(ask, "alert", "query", "-o", "json", "service=other")) == []
-    await asyncio.to_thread(ask, "silence", "query")
 
 
 async def test_real_expositions_are_scraped_whole(tmp_path: Path, run: Run, node: Server, intake: Intake) -> None:

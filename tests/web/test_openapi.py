@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from detector.ingest import receive
+from detector.ingest.alertmanager import Shown
 from detector.ingest.decode import Rejected
 from detector.nouns import Alert, Report
 from detector.pipeline import Pipeline
@@ -46,7 +47,7 @@ class Reports:
 
     async def alerts(self, alerts: Sequence[Alert], source: str) -> None: ...
 
-    def firing(self) -> Iterable[tuple[Alert, str]]:
+    def firing(self) -> Iterable[Shown]:
         return ()
 
 

@@ -133,6 +133,12 @@ def _waiting(data: Data, at: int, zone: tzinfo) -> str:
     return f"Waiting for {whom}" + _because(data, "text") if whom else "Waiting"
 
 
+def _muted(data: Data, at: int, zone: tzinfo) -> str:
+    until = data.get("until")
+    when = f" until {clock(until, at, zone)}" if isinstance(until, int) and until > 0 else ""
+    return f"Muted{when}: nobody is told" + _because(data)
+
+
 def _resolved(data: Data, at: int, zone: tzinfo) -> str:
     code = _text(data, "resolution", 40)
     return "Resolved" + (f" as {code}" if code else "") + _because(data, "text")
@@ -167,6 +173,8 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "noted": lambda data, at, zone: _text(data, "text", 4000),
     "waiting": _waiting,
     "resumed": lambda data, at, zone: "It goes on" + _because(data),
+    "muted": _muted,
+    "unmuted": lambda data, at, zone: "People are told again" + _because(data),
     "decided": lambda data, at, zone: "It is " + _KINDS.get(_text(data, "kind", 20), "something else"),
     "categorised": lambda data, at, zone: f"Category set to {_text(data, 'category', 60)}",
     "prioritised": lambda data, at, zone: f"Priority set to {_text(data, 'priority', 4)}" + _because(data),

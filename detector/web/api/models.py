@@ -69,6 +69,13 @@ class HypothesisModel(BaseModel):
     state: Literal["stated", "confirmed", "rejected"]
 
 
+class MutedModel(BaseModel):
+    since: Time
+    until: Time | None
+    by: list[str]
+    reason: str
+
+
 class EntryModel(BaseModel):
     at: Time
     who: str
@@ -123,6 +130,7 @@ class Incident(BaseModel):
     prevention: str
     breach: Literal["suspected", "confirmed", "dismissed"] | None
     checklist: list[str]
+    muted: MutedModel | None = Field(description="Nobody is told of it: silenced, in maintenance, or inhibited.")
     held_seconds: dict[str, int] = Field(description="How long each tier has had it.")
     timeline: list[EntryModel]
 

@@ -19,7 +19,8 @@ from detector.web.pages.spark import Spark, spark
 from detector.web.pages.text import shape
 
 TABS = {
-    "mine": "needs me", "predicted": "predicted", "disrupting": "disrupting", "open": "all open", "recent": "recent",
+    "mine": "needs me", "predicted": "predicted", "disrupting": "disrupting", "open": "all open", "muted": "muted",
+    "recent": "recent",
 }  # fmt: skip
 ROWS = 60
 """Rows of one page: it stays under 150 KB whatever the storm."""
@@ -44,6 +45,8 @@ class Row:
 def row(ticket: Ticket, viewer: Viewer) -> Row:
     holder = ticket.assignee
     held = "held by you" if holder == viewer.name else f"held by {holder}" if holder else "unacknowledged"
+    if ticket.muted_since is not None:
+        held = "muted"
     if ticket.state in ("resolved", "closed", "merged"):
         held = ticket.resolution or ticket.state
     return Row(ticket, *shape(ticket), title(ticket), held, _clock(ticket), spark(ticket.symptoms))
@@ -68,7 +71,7 @@ def urgency(ticket: Ticket) -> tuple[int, int, str, int]:
 
 def needs(ticket: Ticket, viewer: Viewer) -> bool:
     """Whether somebody has to do something and that is this viewer: nobody holds it, or the viewer does."""
-    if ticket.state == "waiting" or ticket.phase == "over":
+    if ticket.state == "waiting" or ticket.phase == "over" or ticket.muted_since is not None:
         return ticket.assignee == viewer.name
     return ticket.assignee in (None, viewer.name)
 
@@ -80,6 +83,7 @@ def choose(tickets: Sequence[Ticket], viewer: Viewer) -> dict[str, list[Ticket]]
         "predicted": lambda t: t.phase == "predicted",
         "disrupting": lambda t: t.phase == "disrupting",
         "open": lambda t: True,
+        "muted": lambda t: t.muted_since is not None,
     }
     ordered = sorted(tickets, key=urgency)
     return {tab: [ticket for ticket in ordered if test(ticket)] for tab, test in tests.items()}

@@ -103,6 +103,7 @@ def possible(ticket: Ticket, viewer: Viewer) -> dict[str, bool]:
         "close": ticket.state == "resolved",
         "reopen": ticket.state in ("resolved", "closed"),
         "merge": alive,
+        "silence": alive and ticket.muted_since is None and any(symptom.active for symptom in ticket.symptoms),
     }
 
 

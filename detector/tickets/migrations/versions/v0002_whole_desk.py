@@ -1,4 +1,4 @@
-"""The whole desk: steps of alerts, silences, changes, problems, the status page, mail, people."""
+"""The whole desk: silences, changes, problems, the status page, mail, people."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -18,18 +18,6 @@ def upgrade() -> None:
     op.create_index("ix_tickets_public_at", "tickets", ["public_at"])
     for name in ("recipient", "doc"):
         op.add_column("outbox", sa.Column(name, sa.Text, nullable=False, server_default=""))
-    op.create_table(
-        "alert_steps",
-        sa.Column("id", _Id, primary_key=True, autoincrement=True),
-        sa.Column("fingerprint", sa.String(64), nullable=False),
-        sa.Column("starts_at", sa.BigInteger, nullable=False),
-        sa.Column("at", sa.BigInteger, nullable=False),
-        sa.Column("what", sa.String(32), nullable=False),
-        sa.Column("ticket_key", sa.String(32)),
-        sa.Column("data", sa.Text, nullable=False),
-    )
-    op.create_index("ix_alert_steps_episode", "alert_steps", ["fingerprint", "starts_at", "id"])
-    op.create_index("ix_alert_steps_at", "alert_steps", ["at"])
     op.create_table(
         "silences",
         sa.Column("id", sa.String(36), primary_key=True),
@@ -138,7 +126,6 @@ def downgrade() -> None:
         "problems",
         "changes",
         "silences",
-        "alert_steps",
     ):
         op.drop_table(name)
     op.drop_index("ix_tickets_public_at", "tickets")
