@@ -244,6 +244,23 @@ def oncall(
     raise typer.Exit(0 if ok else 1)
 
 
+@app.command()
+def why(
+    subject: Annotated[str, typer.Argument(metavar="ALERT|INC", help="An alert's name or fingerprint, or INC-42.")],
+    at: Annotated[str | None, typer.Option("--at", metavar="T", help="As known then, RFC 3339; default: now.")] = None,
+    url: Annotated[str, typer.Option(envvar="DETECTOR_URL", help="The daemon.")] = "http://127.0.0.1:9797",
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as it came.")] = False,
+) -> None:
+    """What was done with an alert or an incident: received, silenced, grouped, routed, sent, answered."""
+    from detector.shell import Unreachable, show_why
+
+    try:
+        ok = show_why(url, subject, at, as_json)
+    except Unreachable as error:
+        refuse(str(error))
+    raise typer.Exit(0 if ok else 1)
+
+
 @db_app.command("migrate")
 def migrate(config: Config = None, data_dir: DataDir = None) -> None:
     """Bring the database to this version's schema; the daemon does so at start as well."""

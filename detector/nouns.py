@@ -198,6 +198,21 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """Something was changed on ``service`` at ``at`` (ms), as another program says; no service: it concerns all.
+    ``dedup_key``: the same for a repetition of it. Foreign text: escape it."""
+
+    service: str
+    at: int
+    summary: str
+    source: str = ""
+    link: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+    received_at: int = 0
+    dedup_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """Nobody is told of what it matches from ``starts_at`` to ``ends_at`` (ms). ``matchers``: (name, operator, value),
     all of which must match. ``covers`` predictions: when users are hurt they are told all the same."""

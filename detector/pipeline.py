@@ -42,6 +42,7 @@ from detector.nouns import (
 )
 from detector.telemetry import Telemetry
 from detector.tickets.acts import ACTIONS, NotAllowed
+from detector.tickets.changes import Changes
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
 from detector.tickets.lifecycle import ending, fold, next_due
 from detector.tickets.options import DEFAULT_CATEGORIES, TicketOptions
@@ -122,6 +123,7 @@ class Pipeline:
         self.board = Board()
         self.ledger = Ledger()
         self.silences = Silences(desk)
+        self.changes = Changes(desk)
         self.noise = Noise(policy.noise)
         """What mutes; silences that ended within the last days are among it, to be shown."""
         self.failing: str | None = None
@@ -258,6 +260,10 @@ class Pipeline:
         active = (s for t in self.board.tickets.values() if t.state in OPEN for s in t.symptoms if s.active)
         found = [symptom for symptom in active if asked.covers(symptom, named_labels(symptom))]
         return bool(found) and not any(s.disruption or s.detector == "alert" for s in found)
+
+    def ticket_of(self, alert: Alert) -> Ticket | None:
+        """The ticket that has this episode among its symptoms."""
+        return self.board.by_symptom(alert_symptom(alert, self.policy.catalogue, self.policy.incidents).id)
 
     def alerts_firing(self, now: int) -> list[tuple[Alert, Hush | None]]:
         """What the Alertmanagers' API shows: each with why nobody is told of it."""
@@ -420,7 +426,8 @@ class Pipeline:
         self.failing = None
         due = [at for at in (self._next_due, *(draft.due_at for draft in drafts)) if at is not None]
         self._next_due = min(due, default=None)
-        self.ledger.keep(entries.values())
+        for result, count in self.ledger.keep(entries.values()).items():
+            self._telemetry.alerts_decided.labels(result).inc(count)
         for committed in done:
             self.board.put(slim(committed.ticket))
             self._count(committed)

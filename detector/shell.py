@@ -142,6 +142,23 @@ def show_oncall(url: str, as_json: bool) -> bool:
     return True
 
 
+def show_why(url: str, subject: str, at: str | None, as_json: bool) -> bool:
+    """Print the chain of what was done with an alert or an incident."""
+    params = {"subject": subject} | ({"at": at} if at else {})
+    answer = _call(url, f"/api/why?{urllib.parse.urlencode(params)}")
+    if "episodes" not in answer:
+        return _refused(answer)
+    if as_json:
+        print(json.dumps(answer))
+        return True
+    console = Console(soft_wrap=True, highlight=False)
+    for episode in answer["episodes"]:
+        console.print(Text(episode["subject"], style="bold"))
+        for step in episode["chain"]:
+            console.print(Text(f"  {step['at']:24}  {step['step']:12}  {step['said']}"))
+    return True
+
+
 def _call(url: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise Unreachable(f"--url {url!r} must begin with http:// or https://")

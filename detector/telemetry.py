@@ -23,6 +23,12 @@ class Telemetry:
         self.alerts = Counter(
             "detector_alerts_received", "Alerts received, by what became of them.", ["source", "result"], registry=r
         )
+        self.alerts_decided = Counter(
+            "detector_alerts",
+            "Alerts that were decided: received = stored + deduplicated + rejected.",
+            ["result"],
+            registry=r,
+        )
         # arrays
         self.event_time = Gauge(
             "detector_event_time_seconds", "Event time of the last advance, Unix seconds.", registry=r

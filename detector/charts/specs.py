@@ -40,15 +40,18 @@ TOKENS: dict[Theme, Tokens] = {
 }
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _SMALL = 13
+_MOST_MARKS = 40
 
 
 def symptom_spec(
-    symptom: Symptom, now: int, theme: Theme = "light", *, zone: tzinfo = UTC, width: int = 480, height: int = 240
-) -> Spec:
+    symptom: Symptom, now: int, theme: Theme = "light", *, zone: tzinfo = UTC, width: int = 480, height: int = 240,
+    changed: Sequence[int] = (),
+) -> Spec:  # fmt: skip
     """The chart of ``symptom`` seen at ``now`` (ms) by a reader in ``zone``, ``width`` x ``height`` CSS pixels over
     all.
 
-    Legible when a phone shows 480 pixels on its width; pages with more room ask for more.
+    ``changed``: when (ms) something was changed on the service, marked at the foot. Legible when a phone shows 480
+    pixels on its width; pages with more room ask for more.
     """
     tokens = TOKENS[theme]
     prepared = prepare(symptom, now)
@@ -68,7 +71,8 @@ def symptom_spec(
     # Vega knows the machine's zone and UTC; times are moved so that UTC reads as the reader's clock.
     offset = moment(now, zone).utcoffset()
     shift = int(offset.total_seconds() * 1000) if offset is not None else 0
-    canvas = _Canvas(prepared, tokens, shift, now, zone, width)
+    marks = tuple(sorted({at for at in changed if prepared.x[0] <= at <= prepared.x[1]}))[-_MOST_MARKS:]
+    canvas = _Canvas(prepared, tokens, shift, now, zone, width, marks)
     return spec | {"encoding": canvas.axes(), "layer": canvas.layers(symptom)}
 
 
@@ -133,6 +137,7 @@ class _Canvas:
     now: int
     zone: tzinfo
     width: int
+    changed: tuple[int, ...] = ()
 
     def axes(self) -> Spec:
         low, high = self.data.x
@@ -163,7 +168,14 @@ class _Canvas:
         }
 
     def layers(self, symptom: Symptom) -> list[Spec]:
-        found = [*self._band(), *self._fan(), *self._limit(symptom), *self._now(), *self._history(symptom)]
+        found = [
+            *self._band(),
+            *self._fan(),
+            *self._limit(symptom),
+            *self._now(),
+            *self._changes(),
+            *self._history(symptom),
+        ]
         return [layer for layer in found if layer]
 
     def _rows(self, rows: Any, *names: str) -> Spec:
@@ -246,6 +258,26 @@ class _Canvas:
             align="right" if left else "center", dy=-8,
         )  # fmt: skip
         return [rule, label]
+
+    def _changes(self) -> list[Spec]:
+        """A tick at the foot for each change, the last one named."""
+        if not self.changed:
+            return []
+        foot = self.data.y[0]
+        mark = {
+            "type": "tick",
+            "color": self.tokens.ink,
+            "thickness": 3,
+            "orient": "vertical",
+            "size": 14,
+            "yOffset": -7,
+        }
+        left = self.changed[-1] - self.data.x[0] > (self.data.x[1] - self.data.x[0]) * 0.8
+        label = self._text(
+            [(self.changed[-1], foot)], "changed", self.tokens.ink, align="right" if left else "left",
+            dx=-5 if left else 5, dy=-9,
+        )  # fmt: skip
+        return [{"data": self._rows([(at, foot) for at in self.changed], "v"), "mark": mark}, label]
 
     def _history(self, symptom: Symptom) -> list[Spec]:
         line = {

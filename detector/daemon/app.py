@@ -32,7 +32,7 @@ from detector.daemon.driver import Driver
 from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
 from detector.heart import Heart
-from detector.ingest import receive, scrape
+from detector.ingest import receive, receive_events, scrape
 from detector.ingest.backfill import BackfillError, HistoryChunk, history
 from detector.ingest.options import BackfillOptions
 from detector.ingest.scrape import Scraper
@@ -40,7 +40,7 @@ from detector.notify.channels import Channel, build
 from detector.notify.deliver import Deliverer
 from detector.notify.heartbeat import Heartbeat
 from detector.notify.messages import Attachment
-from detector.nouns import Control, Notification, Symptom, Ticket
+from detector.nouns import ChangeEvent, Control, Notification, Symptom, Ticket
 from detector.oncall.policy import calls
 from detector.pipeline import Pipeline, Policy, StorageError
 from detector.router import LocalRouter
@@ -53,6 +53,7 @@ from detector.tickets.database import address
 from detector.tickets.desk import Committed, Desk
 from detector.tickets.outbox import Outbox
 from detector.tickets.owed import Route
+from detector.tickets.trace import Trace
 from detector.web.app import create_app
 from detector.web.auth import Access, AccessError, tls
 from detector.web.deps import Deps, ReloadRefused, Theme
@@ -218,6 +219,7 @@ class App:
             telemetry=self.telemetry,
             desk=self.pipeline.desk,
             actions=self.pipeline,
+            trace=Trace(self.pipeline.desk),
             query=self._query,
             status=self.health.status,
             healthy=lambda: [],
@@ -226,7 +228,9 @@ class App:
             chart=self._chart,
             services=self.health.services,
             oncall=self.health.oncall,
-            ingest=receive.routes(self.intake),
+            ingest=[*receive.routes(self.intake), *receive_events.routes(self.intake)],
+            changes=self.pipeline.changes,
+            needs=lambda service: self.loaded.catalogue.needs(service),
             links=self._links(),
         )
         try:
@@ -471,13 +475,16 @@ class App:
         endpoint = "label_values" if endpoint == "label/values" else endpoint
         return await self.router.query(Query(endpoint, asked, self.driver.now()))
 
-    async def _chart(self, symptom: Symptom, theme: Theme, width: int, height: int) -> bytes | None:
+    async def _chart(
+        self, symptom: Symptom, theme: Theme, width: int, height: int, changes: Sequence[ChangeEvent] = ()
+    ) -> bytes | None:
         if symptom.evidence is None:
             return None
         minute = self.driver.now() // 60_000 * 60_000
         spec = symptom_spec(
-            symptom, max(minute, symptom.last_at), theme, zone=self.loaded.zone, width=width, height=height
-        )
+            symptom, max(minute, symptom.last_at), theme, zone=self.loaded.zone, width=width, height=height,
+            changed=[change.at for change in changes],
+        )  # fmt: skip
         try:
             return (await self.renderer.svg(spec)).encode()
         except DrawingFailed as error:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from detector.daemon.driver import Driver
 from detector.heart import Taken
 from detector.ingest.alertmanager import Shown
 from detector.ingest.decode import Rejected
+from detector.ingest.events_v2 import Event
 from detector.ingest.receive import Unavailable
 from detector.ingest.scrape import ScrapeResult
 from detector.mailbox import Overloaded
-from detector.nouns import Alert, Report
-from detector.pipeline import Busy, Pipeline, StorageError
+from detector.nouns import Alert, ChangeEvent, Report, Viewer
+from detector.pipeline import Busy, NotAllowed, Pipeline, StorageError
 from detector.router import Router
 from detector.series.segments import JournalFull
 from detector.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+EVENTS = Viewer("events-v2", restricted=True)
+"""Who acknowledges what another tool's event says is acknowledged there."""
 
 
 class DaemonIntake:
@@ -80,6 +88,35 @@ class DaemonIntake:
             return (await self._pipeline.report(report)).key
         except StorageError as error:
             raise Unavailable(f"the report could not be stored: {error}", 5) from None
+
+    async def event(self, event: Event) -> None:
+        """A PagerDuty event. A second trigger is the first one's alert with newer words; what nobody triggered is
+        nothing to resolve."""
+        known = self._pipeline.ledger.firing_alert(event.fingerprint)
+        if event.action == "trigger" and event.alert is not None:
+            labels = known.labels if known is not None else event.alert.labels
+            await self.alerts([replace(event.alert, labels=labels)], "events-v2")
+        elif known is not None and event.action == "resolve":
+            now = self.now()
+            over = replace(known, status="resolved", ends_at=now, expires_at=None, received_at=now)
+            await self.alerts([over], "events-v2")
+        elif known is not None and (ticket := self._pipeline.ticket_of(known)) is not None:
+            try:
+                await self._pipeline.act(ticket.key, "ack", EVENTS, now=self.now())
+            except NotAllowed:
+                log.info("%s is held already: the acknowledgement of an event changes nothing", ticket.key)
+            except StorageError as error:
+                raise Unavailable(str(error), 5) from None
+
+    async def changed(self, change: ChangeEvent) -> None:
+        self._open()
+        try:
+            await self._pipeline.changes.add(change)
+        except StorageError as error:
+            raise Unavailable(f"the change could not be stored: {error}", 5) from None
+
+    def services(self) -> Sequence[str]:
+        return tuple(self._pipeline.policy.catalogue.entries)
 
     def firing(self) -> Iterable[Shown]:
         for alert, hushed in self._pipeline.alerts_firing(self.now()):

@@ -77,6 +77,18 @@ class Catalogue:
     def entry(self, service: str) -> ServiceEntry | None:
         return self.entries.get(service)
 
+    def needs(self, service: str) -> tuple[str, ...]:
+        """The services that ``service`` needs, directly or through others, nearest first."""
+        found: dict[str, None] = {}
+        todo = deque((service,))
+        while todo:
+            entry = self.entries.get(todo.popleft())
+            for name in entry.depends_on if entry is not None else ():
+                if name not in found and name != service:
+                    found[name] = None
+                    todo.append(name)
+        return tuple(found)
+
     def linked(self, one: str, other: str) -> bool:
         """Whether one of the two needs the other, directly or through a service between them."""
         return other in self.impacted(one) or one in self.impacted(other)

@@ -6,6 +6,7 @@ made with :meth:`Ledger.sort`, which changes nothing; what was committed is kept
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,6 +47,10 @@ class Ledger:
     def firing(self) -> int:
         return len(self._firing)
 
+    def firing_alert(self, fingerprint: str) -> Alert | None:
+        start = self._firing.get(fingerprint)
+        return self._entries[fingerprint, start].alert if start is not None else None
+
     def firing_alerts(self) -> list[Alert]:
         return [self._entries[print_, start].alert for print_, start in sorted(self._firing.items())]
 
@@ -76,10 +81,20 @@ class Ledger:
             return alert.starts_at
         return min(known, alert.starts_at) if alert.starts_at < known else known
 
-    def keep(self, entries: Iterable[Entry]) -> None:
-        """These were committed."""
+    def keep(self, entries: Iterable[Entry]) -> Counter[str]:
+        """These were committed. Answers what became of what arrived since: ``stored`` changed a ticket,
+        ``deduplicated`` repeats what was known, ``rejected`` was turned away as the entry's result says."""
+        counts: Counter[str] = Counter()
         for entry in entries:
             alert = entry.alert
+            known = self._entries.get((alert.fingerprint, alert.starts_at))
+            arrived = entry.received - (known.received if known is not None else 0)
+            stored = entry.stored - (known.stored if known is not None else 0)
+            if entry.result == "ticket":
+                counts["stored"] += stored
+                counts["deduplicated"] += arrived - stored
+            else:
+                counts["rejected"] += arrived
             self._entries[alert.fingerprint, alert.starts_at] = replace(entry, news=False)
             if alert.status == "firing":
                 self._firing[alert.fingerprint] = alert.starts_at
@@ -87,6 +102,7 @@ class Ledger:
                     self._next_expiry = min(self._next_expiry or entry.expires_at, entry.expires_at)
             elif self._firing.get(alert.fingerprint) == alert.starts_at:
                 del self._firing[alert.fingerprint]
+        return counts
 
     def expired(self, now: int) -> list[Entry]:
         """Firing episodes that were neither repeated nor resolved in time."""

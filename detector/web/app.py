@@ -9,8 +9,9 @@ from aiohttp import web
 from detector.web import auth, doors, problems
 from detector.web.api import incidents, operations, prometheus
 from detector.web.api import silences as silences_api
+from detector.web.api import why as why_api
 from detector.web.deps import Deps
-from detector.web.pages import board, incident, report, silences, static
+from detector.web.pages import board, incident, report, silences, static, why
 from detector.web.pages.layout import Layout
 from detector.web.sse import Hub, stream
 
@@ -32,7 +33,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         ],
         client_max_size=0,
     )
-    desk = incidents.routes(deps)
+    desk = [*incidents.routes(deps), *why_api.routes(deps)]
     app.add_routes(deps.ingest)
     app.add_routes(
         [
@@ -44,6 +45,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *incident.routes(deps, layout),
             *report.routes(deps, layout, deps.links),
             *silences.routes(deps, layout),
+            *why.routes(deps, layout),
             *static.routes(),
         ]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -11,9 +11,10 @@ from aiohttp import web
 
 from detector.clock import Clock
 from detector.incidents.mute import Noise
-from detector.nouns import Report, Silence, Symptom, Ticket, TimelineEntry, Viewer
+from detector.nouns import ChangeEvent, Report, Silence, Symptom, Ticket, TimelineEntry, Viewer
 from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
+from detector.tickets.trace import Posted, Traced
 from detector.web.auth import Access
 from detector.web.links import Links
 from detector.web.options import WebOptions
@@ -54,9 +55,36 @@ class Actions(Protocol):
 
 class Chart(Protocol):
     """The symptom's evidence as SVG of ``width`` x ``height`` CSS pixels; None where there is nothing to draw, or where
-    it cannot be drawn now."""
+    it cannot be drawn now. ``changes`` are marked at its foot."""
 
-    async def __call__(self, symptom: Symptom, theme: Theme, width: int, height: int) -> bytes | None: ...
+    async def __call__(
+        self, symptom: Symptom, theme: Theme, width: int, height: int, changes: Sequence[ChangeEvent] = ()
+    ) -> bytes | None: ...
+
+
+class ChangeBook(Protocol):
+    """What was changed, newest first; of ``services`` and of none, None: all."""
+
+    async def between(
+        self, start: int, end: int, services: Iterable[str] | None = None, most: int = 100
+    ) -> Sequence[ChangeEvent]: ...
+
+
+class Trace(Protocol):
+    """What was done with alerts and messages."""
+
+    async def episodes(self, name: str, most: int = 200) -> Sequence[Traced]: ...
+    async def messages(self, key: str) -> Sequence[Posted]: ...
+    async def ledger(self) -> Mapping[str, Mapping[str, int]]: ...
+
+
+class NoChanges:
+    """Nobody tells of changes."""
+
+    async def between(
+        self, start: int, end: int, services: Iterable[str] | None = None, most: int = 100
+    ) -> Sequence[ChangeEvent]:
+        return ()
 
 
 class Query(Protocol):
@@ -135,6 +163,7 @@ class Deps:
     telemetry: Telemetry
     desk: Desk
     actions: Actions
+    trace: Trace
     query: Query
     status: Callable[[], StatusFacts]
     healthy: Callable[[], Sequence[str]]
@@ -144,4 +173,7 @@ class Deps:
     services: Callable[[], Sequence[ServiceFact]] = field(default=lambda: ())
     oncall: Callable[[], Sequence[OnCallFact]] = field(default=lambda: ())
     ingest: Sequence[web.RouteDef] = ()
+    changes: ChangeBook = field(default_factory=NoChanges)
+    needs: Callable[[str], Sequence[str]] = field(default=lambda _: ())
+    """The services that one needs, as the catalogue says."""
     links: Links = field(default_factory=lambda: Links(os.urandom(32)))

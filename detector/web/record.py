@@ -9,20 +9,31 @@ from typing import Any
 
 from detector.clock import rfc3339
 from detector.notify.messages import incident
-from detector.nouns import Ticket, TimelineEntry
+from detector.nouns import ChangeEvent, Ticket, TimelineEntry
 from detector.tickets.clocks import held
 from detector.words import in_calendar
 
 
-def ticket_json(ticket: Ticket, timeline: Sequence[TimelineEntry], now: int) -> dict[str, Any]:
-    """The incident with everything that happened to it, oldest first, and how long each tier has had it."""
+def ticket_json(
+    ticket: Ticket, timeline: Sequence[TimelineEntry], now: int, changes: Sequence[ChangeEvent] = ()
+) -> dict[str, Any]:
+    """The incident with everything that happened to it, oldest first, how long each tier has had it, and what was
+    changed before it began."""
     return incident(ticket) | {
+        "changes": [change_json(change) for change in changes],
         "held_seconds": {tier: ms // 1000 for tier, ms in held(timeline, now).items()},
         "timeline": [
             {"at": rfc3339(in_calendar(entry.at)), "who": entry.who, "what": entry.what, "data": _plain(entry.data)}
             for entry in timeline
         ],
     }
+
+
+def change_json(change: ChangeEvent) -> dict[str, Any]:
+    return {
+        "at": rfc3339(in_calendar(change.at)), "service": change.service or None, "summary": change.summary,
+        "source": change.source, "link": change.link or None, "details": _plain(change.details),
+    }  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

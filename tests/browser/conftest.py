@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +14,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from detector.charts.render import Renderer
 from detector.charts.specs import symptom_spec
 from detector.clock import SystemClock
-from detector.nouns import Symptom
+from detector.nouns import ChangeEvent, Symptom
 from detector.pipeline import Pipeline
 from detector.web.app import create_app
 from detector.web.deps import Theme
@@ -92,8 +92,12 @@ async def _served(problems: list[str]) -> AsyncIterator[tuple[str, Pipeline, Sys
         telemetry = pipeline._telemetry
         renderer = Renderer(clock, telemetry)
 
-        async def chart(symptom: Symptom, theme: Theme, width: int, height: int) -> bytes | None:
-            return (await renderer.svg(symptom_spec(symptom, clock.now(), theme, width=width, height=height))).encode()
+        async def chart(
+            symptom: Symptom, theme: Theme, width: int, height: int, changes: Sequence[ChangeEvent] = ()
+        ) -> bytes | None:
+            marks = [change.at for change in changes]
+            spec = symptom_spec(symptom, clock.now(), theme, width=width, height=height, changed=marks)
+            return (await renderer.svg(spec)).encode()
 
         made = deps(pipeline, clock, telemetry, WebOptions(), WebConfig())
         facts = made.status

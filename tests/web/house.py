@@ -13,10 +13,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from detector.clock import Clock, ManualClock
-from detector.nouns import Evidence, Impact, Symptom
+from detector.nouns import ChangeEvent, Evidence, Impact, Symptom
 from detector.pipeline import Pipeline
 from detector.series.identity import symptom_id
 from detector.telemetry import Telemetry
+from detector.tickets.trace import Trace
 from detector.web.app import create_app
 from detector.web.auth import Access
 from detector.web.deps import Deps, OnCallFact, ServiceFact, SourceFact, StatusFacts, Theme
@@ -38,7 +39,9 @@ async def query(endpoint: str, params: Mapping[str, Sequence[str]]) -> tuple[int
     return 200, {"status": "success", "data": {"endpoint": endpoint, "params": {k: list(v) for k, v in params.items()}}}
 
 
-async def chart(symptom: Symptom, theme: Theme, width: int, height: int) -> bytes | None:
+async def chart(
+    symptom: Symptom, theme: Theme, width: int, height: int, changes: Sequence[ChangeEvent] = ()
+) -> bytes | None:
     return SVG if symptom.evidence is not None else None
 
 
@@ -55,8 +58,10 @@ def deps(pipeline: Pipeline, clock: Clock, telemetry: Telemetry, options: WebOpt
 
     return Deps(
         options=options, access=Access(options, config), clock=clock, telemetry=telemetry, desk=pipeline.desk,
-        actions=pipeline, query=query, status=status, healthy=lambda: (), ready=lambda: (), reload=reload, chart=chart,
+        actions=pipeline, trace=Trace(pipeline.desk), query=query, status=status, healthy=lambda: (),
+        ready=lambda: (), reload=reload, chart=chart,
         services=lambda: (ServiceFact("storage", "storage", "high", ("network",), "https://runbooks.example/storage"),),
+        changes=pipeline.changes, needs=lambda service: ("network",) if service == "storage" else (),
         oncall=lambda: (OnCallFact("storage", ("ann",), ("console",)), OnCallFact("web")),
     )  # fmt: skip
 

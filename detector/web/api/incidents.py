@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from aiohttp import web
 
-from detector.nouns import Mode, Phase, State, Ticket, Viewer
+from detector.clock import parse_rfc3339
+from detector.nouns import ChangeEvent, Mode, Phase, State, Ticket, Viewer
 from detector.tickets.acts import NotAllowed
 from detector.tickets.desk import Conflict, TicketQuery
 from detector.web.api import models
@@ -18,8 +19,8 @@ from detector.web.body import Body, json_body
 from detector.web.deps import Deps
 from detector.web.openapi import Parameter, operation
 from detector.web.problems import Problem
-from detector.web.record import ticket_json
-from detector.words import plain
+from detector.web.record import change_json, ticket_json
+from detector.words import DAY, plain
 
 MOST = 500
 ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
@@ -46,6 +47,8 @@ ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
     "judge": ("A suspected data breach is confirmed or dismissed", models.Judge),
     "check": ("An item of the data breach's checklist is done", models.Check),
 }
+CHANGED_MS = 2 * 3_600_000
+"""How long before the first sign a change is shown beside it."""
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9]{0,15}-[0-9]{1,12}")
 
 _KEY_PARAMETER = Parameter("key", "Such as INC-42.", {"type": "string"}, "path")
@@ -56,6 +59,13 @@ _LIST_PARAMETERS = (
     Parameter("mode", "Only this mode; shadows are listed only when asked for.", {"enum": list(get_args(Mode))}),
     Parameter("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": MOST, "default": 50}),
     Parameter("cursor", "Where the last page ended: its `next`.", {"type": "string"}),
+)
+
+_CHANGES_PARAMETERS = (
+    Parameter("service", "Of this service and of none in particular.", {"type": "string"}),
+    Parameter("start", "From here on, RFC 3339 or Unix seconds; default: a day ago.", {"type": "string"}),
+    Parameter("end", "Up to here; default: now.", {"type": "string"}),
+    _LIST_PARAMETERS[-2],
 )
 
 
@@ -86,12 +96,31 @@ def _limit(text: str) -> int:
     return int(text)
 
 
+def at_time(params: Mapping[str, str], name: str, default: int) -> int:
+    """A time of the query string, RFC 3339 or Unix seconds."""
+    text = params.get(name, "")
+    if not text:
+        return default
+    try:
+        return parse_rfc3339(text) if "T" in text else round(float(text) * 1000)
+    except (ValueError, OverflowError):
+        raise Problem(400, f"{name}={plain(text, 40)}: write RFC 3339 or Unix seconds.") from None
+
+
 async def find(deps: Deps, key: str, viewer: Viewer) -> Ticket:
     """The ticket, or 404: also for one that the viewer may not see."""
     ticket = await deps.desk.ticket(key, viewer) if _KEY.fullmatch(key) else None
     if ticket is None:
         raise Problem(404, f"There is no incident {plain(key, 60)}.")
     return ticket
+
+
+async def changes_before(deps: Deps, ticket: Ticket) -> list[ChangeEvent]:
+    """What was changed on the ticket's services and on what they need, in the two hours before its first sign."""
+    first = ticket.first_symptom_at or ticket.reported_at or ticket.opened_at
+    services = {ticket.service, *(affected.service for affected in ticket.affected if affected.how == "origin")}
+    needed = {name for service in services for name in deps.needs(service)}
+    return list(await deps.changes.between(first - CHANGED_MS, first, services | needed))
 
 
 async def act(deps: Deps, key: str, action: str, viewer: Viewer, args: Mapping[str, Any]) -> Ticket:
@@ -137,7 +166,18 @@ def routes(deps: Deps) -> list[web.RouteDef]:
         ticket = await find(deps, request.match_info["key"], request[VIEWER])
         ticket = await deps.desk.similar(ticket, request[VIEWER])
         timeline = await deps.desk.timeline(ticket.key, request[VIEWER])
-        return web.json_response(ticket_json(ticket, timeline, deps.clock.now()))
+        changes = await changes_before(deps, ticket)
+        return web.json_response(ticket_json(ticket, timeline, deps.clock.now(), changes))
+
+    @operation("What was changed, newest first", models.Changes, parameters=_CHANGES_PARAMETERS)
+    async def list_changes(request: web.Request) -> web.Response:
+        now = deps.clock.now()
+        start, end = at_time(request.query, "start", now - DAY), at_time(request.query, "end", now)
+        service = request.query.get("service", "")
+        found = await deps.changes.between(
+            start, end, [service] if service else None, _limit(request.query.get("limit", ""))
+        )
+        return web.json_response({"items": [change_json(change) for change in found]})
 
     @operation("Services of the catalogue, and those seen on open incidents", models.Services)
     async def list_services(request: web.Request) -> web.Response:
@@ -153,6 +193,7 @@ def routes(deps: Deps) -> list[web.RouteDef]:
         web.get("/api/incidents", list_incidents),
         web.get("/api/incidents/{key}", show_incident),
         *actions,
+        web.get("/api/changes", list_changes),
         web.get("/api/services", list_services),
         web.get("/api/oncall", show_oncall),
     ]

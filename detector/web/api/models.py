@@ -76,6 +76,19 @@ class MutedModel(BaseModel):
     reason: str
 
 
+class ChangeModel(BaseModel):
+    at: Time
+    service: str | None
+    summary: str
+    source: str
+    link: str | None
+    details: dict[str, str]
+
+
+class Changes(BaseModel):
+    items: list[ChangeModel]
+
+
 class EntryModel(BaseModel):
     at: Time
     who: str
@@ -131,6 +144,7 @@ class Incident(BaseModel):
     breach: Literal["suspected", "confirmed", "dismissed"] | None
     checklist: list[str]
     muted: MutedModel | None = Field(description="Nobody is told of it: silenced, in maintenance, or inhibited.")
+    changes: list[ChangeModel] = Field(description="In the two hours before the first sign; of one incident only.")
     held_seconds: dict[str, int] = Field(description="How long each tier has had it.")
     timeline: list[EntryModel]
 

@@ -15,7 +15,7 @@ from detector.notify.messages.story import leading
 from detector.nouns import Resolution, Symptom, Ticket, TimelineEntry, Viewer
 from detector.tickets.clocks import held
 from detector.tickets.lifecycle import ENDED, TIERS, handover
-from detector.web.api.incidents import ACTIONS, act, find
+from detector.web.api.incidents import ACTIONS, act, changes_before, find
 from detector.web.auth import VIEWER
 from detector.web.body import checked, form
 from detector.web.deps import Deps, Theme
@@ -125,7 +125,8 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             timeline=[moment(entry) for entry in timeline[-_MOST_ENTRIES:]][::-1],
             process=process(ticket, sorted(deps.actions.categories())), handover=handover(ticket), waits=WAITS,
             reporter_link=deps.links.path(ticket.key),
-            held=held(timeline, now), earlier=max(0, len(timeline) - _MOST_ENTRIES),
+            changes=await changes_before(deps, ticket), held=held(timeline, now),
+            earlier=max(0, len(timeline) - _MOST_ENTRIES),
             description=(ticket.description or "").splitlines()[:200],
         )  # fmt: skip
 
@@ -153,7 +154,12 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         symptom = next((s for s in ticket.symptoms if s.id == wanted), None)
         theme: Theme = "dark" if request.query.get("theme") == "dark" else "light"
         size = SMALL if request.query.get("size") == "small" else LARGE
-        drawn = await deps.chart(symptom, theme, *size) if symptom is not None else None
+        drawn = None
+        if symptom is not None:
+            seen = symptom.evidence.at[0] if symptom.evidence is not None and symptom.evidence.at else symptom.first_at
+            services = [ticket.service, *deps.needs(ticket.service)]
+            changes = await deps.changes.between(seen, deps.clock.now(), services)
+            drawn = await deps.chart(symptom, theme, *size, changes)
         if drawn is None:
             raise Problem(404, f"{ticket.key} has no such chart.")
         headers = {
