@@ -30,6 +30,8 @@ Priority = Literal["P1", "P2", "P3", "P4"]
 Tier = Literal["L1", "L2", "L3"]
 Level = Literal["high", "medium", "low"]
 Wait = Literal["user", "supplier", "change"]
+PublicStatus = Literal["investigating", "identified", "monitoring", "resolved"]
+"""What the public is told of an incident, in Statuspage's words."""
 Resolution = Literal[
     "fixed", "prevented", "self-recovered", "false-alarm", "not-worth-waking", "duplicate", "known-error",
     "declined", "unknown",
@@ -252,6 +254,16 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicUpdate:
+    """One word to the public, ``by`` whom: published, or a draft that waits for it."""
+
+    at: int
+    status: PublicStatus
+    body: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Affected:
     service: str
     items: tuple[str, ...] = ()
@@ -324,6 +336,10 @@ class Ticket:
     prevention: str = ""
     breach: Literal["suspected", "confirmed", "dismissed"] | None = None
     checklist: tuple[str, ...] = ()
+    public: tuple[PublicUpdate, ...] = ()
+    public_title: str = ""
+    public_components: tuple[str, ...] = ()
+    draft: PublicUpdate | None = None
     symptoms: tuple[Symptom, ...] = ()
     affected: tuple[Affected, ...] = ()
     similar: tuple[Mapping[str, Any], ...] = ()
@@ -544,6 +560,23 @@ class Prioritised(Change):
     priority: Priority = "P3"
     previous: Priority | None = None
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicDrafted(Change):
+    """A word to the public that waits for a person; no body: it is withdrawn."""
+
+    status: PublicStatus = "investigating"
+    title: str = ""
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Published(Change):
+    status: PublicStatus = "investigating"
+    title: str = ""
+    body: str = ""
+    components: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

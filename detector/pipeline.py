@@ -46,6 +46,7 @@ from detector.tickets.changes import Changes
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
 from detector.tickets.lifecycle import ending, fold, next_due
 from detector.tickets.options import DEFAULT_CATEGORIES, TicketOptions
+from detector.tickets.public import communicate
 from detector.tickets.silences import Silences
 from detector.tickets.triage import LEVELS, ServiceFacts, next_urgency, triage
 
@@ -228,6 +229,8 @@ class Pipeline:
         remedy), StorageError."""
         if action == "categorise" and (category := arguments.get("category", "")) not in self.categories():
             raise NotAllowed(f"{category!r} is no category; there are: {', '.join(sorted(self.categories()))}")
+        if action == "publish":
+            arguments = {**arguments, "another": self.policy.tickets.communication.review == "another"}
         for _ in range(ATTEMPTS):
             async with self._lock:
                 ticket = await self._seen(key, viewer)
@@ -443,6 +446,9 @@ class Pipeline:
             ticket = trial.after[key]
             if ticket.state == "merged":
                 continue
+            said = self.policy.tickets.communication
+            for change in communicate(ticket, said.templates, said.review != "nobody", now):
+                ticket = trial.apply(change)
             for change in triage(ticket, self.policy.facts(ticket), self.policy.tickets, now):
                 trial.apply(change)
 

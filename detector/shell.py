@@ -38,6 +38,8 @@ _ARGUMENT = {
     "fix": "text",
     "restore": "text",
     "record": None,
+    "draft": "status",
+    "publish": "status",
     "judge": "verdict",
     "check": "item",
 }

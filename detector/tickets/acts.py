@@ -31,6 +31,9 @@ from detector.nouns import (
     Noted,
     Prioritised,
     Priority,
+    PublicDrafted,
+    PublicStatus,
+    Published,
     Reopened,
     Replied,
     Resolution,
@@ -43,6 +46,7 @@ from detector.nouns import (
     Waiting,
 )
 from detector.tickets.lifecycle import ENDED, LONGEST_TEXT, MODES, REPORTER, TIERS, handover, owes_cause
+from detector.tickets.public import MOST_UPDATES, STATUSES, components_of
 
 Verdict = Literal["confirmed", "dismissed"]
 CHECKLIST = ("contain", "assess", "notify-regulator", "notify-people", "review")
@@ -249,6 +253,47 @@ def inform(ticket: Ticket, who: str, now: int, tier: str = "", text: str = "") -
     return [Informed(ticket.key, now, who, tier=word, text=_text(text))]
 
 
+def draft(
+    ticket: Ticket, who: str, now: int, status: PublicStatus | None = None, body: str = "", title: str = ""
+) -> list[Change]:
+    """A word to the public that waits until somebody publishes it."""
+    word = _public(ticket, status, body)
+    return [PublicDrafted(ticket.key, now, who, status=word, title=_line(title), body=_text(body))]
+
+
+def publish(
+    ticket: Ticket, who: str, now: int, status: PublicStatus | None = None, body: str = "", title: str = "",
+    components: Sequence[str] = (), another: bool = False,
+) -> list[Change]:  # fmt: skip
+    """Tell the public: what is given, else the draft. ``another``: somebody else must have written it."""
+    waiting = ticket.draft
+    if another and (waiting is None or waiting.by == who):
+        raise NotAllowed("somebody else publishes what you wrote: save it as a draft")
+    if another and (body or status):
+        raise NotAllowed("the draft is published as it was reviewed: change it by a new draft")
+    if waiting is not None:
+        status, body = status or waiting.status, body or waiting.body
+    word = _public(ticket, status, body)
+    names = tuple(dict.fromkeys(_line(name) for name in components if name.strip())) or components_of(ticket)
+    heading = _line(title) or ticket.public_title or f"{ticket.service} is disrupted"
+    return [Published(ticket.key, now, who, status=word, title=heading, body=_text(body), components=names)]
+
+
+def _public(ticket: Ticket, status: PublicStatus | None, body: str) -> PublicStatus:
+    """The status, where the public may be told of this ticket at all."""
+    if ticket.restricted or ticket.breach is not None:
+        raise NotAllowed(f"{ticket.key} is confidential: the status page does not show it")
+    if ticket.state == "merged":
+        raise NotAllowed(f"{ticket.key} is merged: tell the public of {ticket.merged_into}")
+    if len(ticket.public) >= MOST_UPDATES:
+        raise NotAllowed(f"{ticket.key} has {MOST_UPDATES} public updates already")
+    if status is None or status not in STATUSES:
+        raise NotAllowed(f"the public is told one of: {', '.join(STATUSES)}")
+    if not body.strip():
+        raise NotAllowed("say what the public should know")
+    return status
+
+
 def hypothesis(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
     """What may be the cause."""
     _alive(ticket, "investigated")
@@ -326,7 +371,7 @@ ACTIONS: dict[str, Action] = {
     "reopen": reopen, "merge": merge, "decide": decide, "categorise": categorise, "prioritise": prioritise,
     "wait": wait, "resume": resume, "reply": reply, "inform": inform, "hypothesis": hypothesis, "settle": settle,
     "fix": apply_fix, "restore": restore, "record": record, "judge": judge, "check": check,
-    "answer": answer, "confirm": confirm,
+    "answer": answer, "confirm": confirm, "draft": draft, "publish": publish,
 }  # fmt: skip
 
 
@@ -341,6 +386,10 @@ def _quiet(ticket: Ticket, force: bool) -> None:
     if active and not force:
         names = ", ".join(sorted({s.name for s in active})[:5])
         raise NotAllowed(f"{ticket.key} still has {len(active)} active symptoms ({names}): wait, or say it with force")
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:200]
 
 
 def _text(text: str) -> str:

@@ -29,8 +29,13 @@ def clocks(ticket: Ticket, priority: Priority, category: str, options: ClockOpti
             continue
         if ticket.muted_since is not None and name != "regulator":
             continue
-        due = ticket.opened_at + target + {"resolution": ticket.paused_ms, "response": ticket.muted_ms}.get(name, 0)
-        if clock is None or (clock.state == "running" and clock.due_at != due) or clock.state == "met":
+        due = (
+            _counts_from(ticket, name)
+            + target
+            + {"resolution": ticket.paused_ms, "response": ticket.muted_ms}.get(name, 0)
+        )
+        again = clock is not None and (clock.state == "met" or (name == "update" and clock.due_at < due))
+        if clock is None or (clock.state == "running" and clock.due_at != due) or again:
             warn = due - round((1 - WARNS) * target)
             changes.append(ClockStarted(ticket.key, now, clock=name, due_at=due, warn_at=warn))
     return changes
@@ -41,7 +46,16 @@ def _targets(ticket: Ticket, priority: Priority, category: str, options: ClockOp
     targets = {"response": response.of(priority), "resolution": options.resolution.of(priority)}
     if ticket.breach is not None and category == BREACH:
         targets["regulator"] = options.regulator
+    if ticket.public or (ticket.disrupted_at is not None and ticket.mode == "page" and not ticket.restricted):
+        targets["update"] = options.update.of(priority)
     return targets
+
+
+def _counts_from(ticket: Ticket, clock: str) -> int:
+    """When (ms) a clock began: the update's with the last word to the public, else when users were hurt."""
+    if clock != "update":
+        return ticket.opened_at
+    return ticket.public[-1].at if ticket.public else ticket.disrupted_at or ticket.opened_at
 
 
 def _answered(ticket: Ticket, clock: str) -> bool:

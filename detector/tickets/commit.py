@@ -298,7 +298,7 @@ def _row(ticket: Ticket, due_at: int | None) -> dict[str, Any]:
         "version": ticket.version, "kind": ticket.kind, "state": ticket.state, "phase": ticket.phase,
         "service": plain_text(ticket.service), "mode": ticket.mode, "priority": ticket.priority, "tier": ticket.tier,
         "restricted": ticket.restricted, "opened_at": ticket.opened_at, "ended_at": ended, "due_at": due_at,
-        "doc": ticket_doc(ticket),
+        "doc": ticket_doc(ticket), "public_at": ticket.public[0].at if ticket.public else None,
     }  # fmt: skip
 
 

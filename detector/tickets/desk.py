@@ -150,6 +150,16 @@ class Desk:
         past = await self._tickets(statement.order_by(t.c.id.desc()).limit(PAST))
         return replace(ticket, similar=similar(ticket, past))
 
+    async def public(self, since: int, most: int = 500) -> list[Ticket]:
+        """Those that were published, at ``since`` (ms) or later or not over yet; the newest first. For everybody: a
+        restricted one is never among them."""
+        t = schema.tickets
+        lasts = t.c.state.not_in(("resolved", "closed", "merged"))
+        statement = select(t.c.id, t.c.version, t.c.doc).where(
+            t.c.public_at.is_not(None), t.c.restricted.is_(False), (t.c.ended_at >= since) | lasts
+        )
+        return await self._tickets(statement.order_by(t.c.public_at.desc(), t.c.id.desc()).limit(most))
+
     async def reopenable(self, since: int) -> list[Ticket]:
         """Open tickets, and those that ended at ``since`` (ms) or later: what a decision may have to look at."""
         t = schema.tickets

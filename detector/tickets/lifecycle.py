@@ -41,6 +41,9 @@ from detector.nouns import (
     PhaseChanged,
     Prioritised,
     Priority,
+    PublicDrafted,
+    PublicUpdate,
+    Published,
     Reopened,
     Replied,
     Resolution,
@@ -154,6 +157,14 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             return _heard(ticket, at)
         case Replied(at=at):
             return replace(ticket, first_response_at=ticket.first_response_at or at)
+        case PublicDrafted(at=at, who=who, status=status, title=title, body=body):
+            draft = PublicUpdate(at, status, body, who) if body else None
+            return replace(ticket, draft=draft, public_title=title or ticket.public_title)
+        case Published(at=at, who=who, status=status, title=title, body=body, components=components):
+            return replace(
+                ticket, public=(*ticket.public, PublicUpdate(at, status, body, who)), draft=None,
+                public_title=title or ticket.public_title, public_components=components or ticket.public_components,
+            )  # fmt: skip
         case HypothesisStated(number=number, text=text):
             return replace(ticket, hypotheses=(*ticket.hypotheses, Hypothesis(number, text)))
         case HypothesisSettled(number=number, holds=holds):
@@ -340,7 +351,8 @@ def _late(ticket: Ticket, now: int) -> list[Change]:
             changes.append(ClockBreached(ticket.key, now, clock=clock.name, due_at=clock.due_at))
         elif not clock.warned and now >= clock.warn_at > 0:
             changes.append(ClockWarned(ticket.key, now, clock=clock.name, due_at=clock.due_at))
-    missed = [change.clock for change in changes if isinstance(change, ClockBreached)]
+    # A word that is owed to the public does not move with the ticket.
+    missed = [change.clock for change in changes if isinstance(change, ClockBreached) and change.clock != "update"]
     higher = TIERS[TIERS.index(ticket.tier) + 1 :] if ticket.tier is not None else ()
     if missed and higher and ticket.mode != "shadow":
         text = f"The {' and '.join(missed)} target was missed. {handover(ticket)}"

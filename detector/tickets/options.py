@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import Field
 
 from detector.nouns import Level, Priority, Tier
 from detector.options import Duration, Options, ms
+from detector.tickets.public import Templates
 
 Matrix = Mapping[Level, Mapping[Level, Priority]]
 
@@ -81,8 +83,23 @@ class ClockOptions(Options):
     response: Targets = targets("5m", "15m", "1h", "3h")
     reported_response: Targets = targets("1h", "90m", "2h", "3h")
     resolution: Targets = targets("4h", "12h", "24h", "72h")
+    update: Targets = targets("30m", "1h", "4h", "1d")
+    """From one word to the public to the next, while an incident disrupts or is on the status page."""
     regulator: Duration = ms("72h")
     """From the suspicion of a data breach to the regulator's notification (GDPR Art. 33)."""
+
+
+class Communication(Options):
+    """What the public is told, and by whom."""
+
+    status_page: bool = True
+    """Whether /status is served, to everybody."""
+    name: str = Field("Service status", min_length=1, max_length=100)
+    components: tuple[str, ...] = ()
+    """Services that the status page shows; default: those of the catalogue."""
+    review: Literal["nobody", "anybody", "another"] = "anybody"
+    """Who publishes: the detector by itself, a person, or a person other than the one who wrote it."""
+    templates: Templates = Templates()
 
 
 class TicketOptions(Options):
@@ -98,5 +115,6 @@ class TicketOptions(Options):
     clocks: ClockOptions = ClockOptions()
     ack_expires: dict[Priority, Duration] = Field(default_factory=lambda: dict(SHIPPED_EXPIRY))
     """An acknowledgement without a step by a person for so long is over, and paging resumes."""
+    communication: Communication = Communication()
     close_after: Duration = ms("1d")
     """A resolved detected ticket closes by itself after it."""

@@ -95,6 +95,9 @@ def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> lis
             case ClockWarned(clock=clock):
                 slug = f"{episode}/warned-{clock}/{change.due_at}"
                 found.append(Owed("changed", "notify", f"the {clock} target is near", slug, True))
+            case ClockBreached(clock="update", due_at=due):
+                slug = f"{episode}/breached-update/{due}"
+                found.append(Owed("changed", "notify", "the public waits for an update", slug, True))
             case ResolutionProposed():
                 found.append(Owed("changed", "notify", "quiet; to be confirmed", f"{episode}/proposed", True))
             case Resolved(resolution=resolution):
@@ -128,7 +131,7 @@ def _news(
             case SymptomJoined(new=True) | Absorbed() if before is not None and _extent(after) > _extent(before):
                 news.append(("worse", "more is affected", f"extent-{_extent(after)}"))
     # What happened to the service says more than who has it now, and both more than that time has passed.
-    missed = [change.clock for change in changes if isinstance(change, ClockBreached)]
+    missed = [change.clock for change in changes if isinstance(change, ClockBreached) and change.clock != "update"]
     return [*news, *escalated, *(("worse", f"the {clock} target was missed", f"breached-{clock}") for clock in missed)]
 
 

@@ -11,7 +11,7 @@ from detector.web.api import incidents, operations, prometheus
 from detector.web.api import silences as silences_api
 from detector.web.api import why as why_api
 from detector.web.deps import Deps
-from detector.web.pages import board, incident, report, silences, static, why
+from detector.web.pages import board, incident, report, silences, static, status, why
 from detector.web.pages.layout import Layout
 from detector.web.sse import Hub, stream
 
@@ -46,6 +46,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *report.routes(deps, layout, deps.links),
             *silences.routes(deps, layout),
             *why.routes(deps, layout),
+            *status.routes(deps, layout),
             *static.routes(),
         ]
     )

@@ -23,7 +23,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from detector.nouns import Viewer
-from detector.web.links import PREFIX
+from detector.web.links import is_open
 from detector.web.options import TlsServerConfig, WebConfig, WebOptions, is_loopback
 from detector.web.problems import Problem
 
@@ -186,8 +186,8 @@ def middleware(access: Access, ingest: frozenset[str]) -> Middleware:
 
 
 async def _viewer(request: web.Request, access: Access, ingest: frozenset[str]) -> Viewer:
-    if request.rel_url.path.startswith(PREFIX):
-        return Viewer(ANONYMOUS)  # the link itself is looked at by the page
+    if is_open(request.rel_url.path):
+        return Viewer(ANONYMOUS)  # a signed link is looked at by its page
     users, tokens = access.users, access.tokens
     sending = request.method in ("POST", "PUT") and request.rel_url.path in ingest
     if not users and not (tokens and sending):

@@ -12,6 +12,7 @@ from aiohttp import web
 from detector.clock import Clock
 from detector.incidents.mute import Noise
 from detector.nouns import ChangeEvent, Report, Silence, Symptom, Ticket, TimelineEntry, Viewer
+from detector.pipeline import Policy
 from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
 from detector.tickets.trace import Posted, Traced
@@ -28,6 +29,7 @@ class Desk(Protocol):
     async def ticket(self, key: str, viewer: Viewer) -> Ticket | None: ...
     async def tickets(self, query: TicketQuery, viewer: Viewer) -> TicketPage: ...
     async def similar(self, ticket: Ticket, viewer: Viewer) -> Ticket: ...
+    async def public(self, since: int, most: int = 500) -> Sequence[Ticket]: ...
     async def timeline(self, key: str, viewer: Viewer) -> Sequence[TimelineEntry]: ...
 
 
@@ -40,6 +42,8 @@ class SilenceBook(Protocol):
 class Actions(Protocol):
     """What people do to tickets (raises NotAllowed), and word of every commit, called on the event loop."""
 
+    @property
+    def policy(self) -> Policy: ...
     @property
     def noise(self) -> Noise: ...
     @property

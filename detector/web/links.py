@@ -9,8 +9,15 @@ from pathlib import Path
 
 PREFIX = "/my/"
 """Where reporters read and answer; whoever holds a link needs no login there."""
+PUBLIC = "/status"
+"""The page for everybody."""
 _BYTES = 18
 _SECRET = 32
+
+
+def is_open(path: str) -> bool:
+    """Whether nobody is asked for a login at ``path``: the public page, and pages that a signed link opens."""
+    return path.startswith((PREFIX, PUBLIC + "/")) or path == PUBLIC
 
 
 class Links:

@@ -43,6 +43,7 @@ def incident(ticket: Ticket, timeline: Sequence[TimelineEntry] = ()) -> dict[str
         "hypotheses": [{"number": h.number, "text": h.text, "state": h.state} for h in ticket.hypotheses],
         "cause": ticket.cause, "fix": ticket.fix, "prevention": ticket.prevention,
         "breach": ticket.breach, "checklist": list(ticket.checklist),
+        "public": [{"at": _time(u.at), "status": u.status, "body": u.body} for u in ticket.public],
         "muted": {"since": _time(ticket.muted_since), "until": _time(ticket.muted_until), "by": list(ticket.muted_by),
                   "reason": ticket.muted_why} if ticket.muted_since is not None else None,
         "timeline": [{"at": _time(e.at), "who": e.who, "what": e.what, "data": dict(e.data)} for e in timeline],

@@ -181,6 +181,10 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "replied": lambda data, at, zone: "To the reporter: " + _text(data, "text", 4000),
     "answered": lambda data, at, zone: "The reporter: " + _text(data, "text", 4000),
     "informed": lambda data, at, zone: f"{_text(data, 'tier', 4)} is informed" + _because(data, "text"),
+    "public-drafted": lambda data, at, zone: (
+        f"Draft for the public, {_text(data, 'status', 20)}" + _because(data, "body")
+    ),
+    "published": lambda data, at, zone: f"The public is told, {_text(data, 'status', 20)}" + _because(data, "body"),
     "hypothesis-stated": lambda data, at, zone: f"Hypothesis {_text(data, 'number', 6)}: {_text(data, 'text', 500)}",
     "hypothesis-settled": lambda data, at, zone: (
         f"Hypothesis {_text(data, 'number', 6)} {'confirmed' if data.get('holds') is True else 'rejected'}"

@@ -44,6 +44,8 @@ ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
     "fix": ("A fix was applied", models.Fix),
     "restore": ("The service works again", models.Restore),
     "record": ("Cause, fix and prevention", models.Record),
+    "draft": ("A word to the public that waits to be published", models.Draft),
+    "publish": ("Tell the public: on the status page, and those who subscribed", models.Publish),
     "judge": ("A suspected data breach is confirmed or dismissed", models.Judge),
     "check": ("An item of the data breach's checklist is done", models.Check),
 }

@@ -9,7 +9,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from detector.nouns import DetectorName, Kind, Level, Mode, Phase, Priority, Resolution, Source, State, Tier
+from detector.nouns import (
+    DetectorName,
+    Kind,
+    Level,
+    Mode,
+    Phase,
+    Priority,
+    PublicStatus,
+    Resolution,
+    Source,
+    State,
+    Tier,
+)
 from detector.nouns import Wait as WaitReason
 from detector.web.body import Body, Line, Text
 
@@ -67,6 +79,12 @@ class HypothesisModel(BaseModel):
     number: int
     text: str
     state: Literal["stated", "confirmed", "rejected"]
+
+
+class PublicModel(BaseModel):
+    at: Time
+    status: PublicStatus
+    body: str
 
 
 class MutedModel(BaseModel):
@@ -143,6 +161,7 @@ class Incident(BaseModel):
     prevention: str
     breach: Literal["suspected", "confirmed", "dismissed"] | None
     checklist: list[str]
+    public: list[PublicModel] = Field(description="What the public was told.")
     muted: MutedModel | None = Field(description="Nobody is told of it: silenced, in maintenance, or inhibited.")
     changes: list[ChangeModel] = Field(description="In the two hours before the first sign; of one incident only.")
     held_seconds: dict[str, int] = Field(description="How long each tier has had it.")
@@ -245,6 +264,21 @@ class Reply(Body):
 class Inform(Body):
     tier: Tier
     text: Text = ""
+
+
+class Draft(Body):
+    status: PublicStatus
+    body: Text = Field(min_length=1)
+    title: Line | None = None
+
+
+class Publish(Body):
+    """What is left out is taken from the draft."""
+
+    status: PublicStatus | None = None
+    body: Text | None = None
+    title: Line | None = None
+    components: list[Line] | None = Field(None, max_length=50)
 
 
 class Hypothesise(Body):

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from detector.nouns import Priority, Ticket
 from detector.tickets.acts import CHECKLIST
 from detector.tickets.lifecycle import ENDED, TIERS
+from detector.tickets.public import STATUSES
 
 WAITS: Mapping[str, str] = {"user": "the user", "supplier": "a supplier", "change": "a change"}
 
@@ -46,6 +47,8 @@ def process(ticket: Ticket, categories: Sequence[str]) -> list[Form]:
     if ticket.reporter is not None:
         text = Field("text", "What the reporter should know", required=True)
         forms.insert(0, Form("reply", "Reply", "the reporter can read it", "Send it to the reporter", (text,)))
+    if not ticket.restricted and ticket.kind != "request":
+        forms += _communication(ticket)
     if ticket.tier == TIERS[-1] and ticket.kind != "request":
         fields = tuple(
             Field(name, label, required=True, value=value)
@@ -76,6 +79,23 @@ def _decisions(ticket: Ticket) -> list[Form]:
             fields = (Field("item", "Done", "choice", left), Field("text", "How"))
             forms.append(Form("check", "Checklist", f"{len(left)} of {len(CHECKLIST)} to be done", "Done", fields))
     return forms
+
+
+def _communication(ticket: Ticket) -> list[Form]:
+    """The public hears what a person publishes; a draft waits for it."""
+    waiting = ticket.draft
+    last = waiting.status if waiting is not None else ticket.public[-1].status if ticket.public else "investigating"
+    words = tuple((status, status) for status in STATUSES)
+    fields = (
+        Field("status", "Status", "choice", words, value=last),
+        Field("title", "Headline", "line", value=ticket.public_title or f"{ticket.service} is disrupted"),
+        Field("body", "What everybody may read", required=True, value=waiting.body if waiting is not None else ""),
+    )
+    effect = "everybody reads it on the status page"
+    return [
+        Form("publish", "Publish", effect, "Publish: everybody can read it", fields),
+        Form("draft", "Draft for the public", "it waits for somebody to publish it", "Save the draft", fields),
+    ]
 
 
 def _investigation(ticket: Ticket) -> list[Form]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from detector.web.links import PREFIX
+from detector.web.links import PREFIX, PUBLIC
 from detector.web.problems import Problem
 from detector.words import plain
 
@@ -31,5 +31,5 @@ def routes() -> list[web.RouteDef]:
         response.enable_compression()
         return response
 
-    # The reporter's page, which asks for no login, has the same files beside it.
-    return [web.get("/static/{name}", serve), web.get(PREFIX + "static/{name}", serve)]
+    # Pages that ask for no login have the same files beside them.
+    return [web.get(place + "static/{name}", serve) for place in ("/", PREFIX, PUBLIC + "/")]
