@@ -254,6 +254,47 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What the reporter was asked, and said; ``number`` counts from 1 inside the ticket."""
+
+    number: int
+    text: str
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A past solution (of the ticket or known error ``key``) that was tried."""
+
+    key: str
+    helped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A call about the ticket, from ``begins`` to ``ends`` (ms); ``outcome``: what came of it, once it did."""
+
+    number: int
+    link: str
+    dial_in: str
+    begins: int
+    ends: int
+    attendees: tuple[str, ...] = ()
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionTaken:
+    """An action of a runbook that was run, and what came back."""
+
+    name: str
+    at: int
+    who: str
+    result: Literal["running", "succeeded", "failed"] = "running"
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PublicUpdate:
     """One word to the public, ``by`` whom: published, or a draft that waits for it."""
 
@@ -278,7 +319,9 @@ class Ticket:
     gave one: the headline is made from the facts at the edge. ``paused_ms``: how long the resolution clock has stood
     still in all, without what lasts since ``still_since``; ``muted_ms``: how long nobody was told of it, the same for
     the response clock. ``category_by``, ``priority_by``: the person whose word it is; facts do not change it any more.
-    ``last_step_at``: when a person last did something. ``checklist``: what is done of a data breach's.
+    ``last_step_at``: when a person last did something. ``checklist``: what is done of a data breach's. ``critical``: it
+    went to L3 directly. ``confirmed_at``: when the reporter said that it is solved. ``missed``: the clocks that were.
+    ``prevented_at``: when somebody first acted on a prediction; ``prevention_before``: the forecast as it was then.
     """
 
     key: str
@@ -340,6 +383,16 @@ class Ticket:
     public_title: str = ""
     public_components: tuple[str, ...] = ()
     draft: PublicUpdate | None = None
+    confirmed_at: int | None = None
+    missed: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+    used: tuple[Used, ...] = ()
+    bridge: Bridge | None = None
+    critical: bool = False
+    actions: tuple[ActionTaken, ...] = ()
+    prevented_at: int | None = None
+    prevention_before: Impact | None = None
+    prevention_declined: str = ""
     symptoms: tuple[Symptom, ...] = ()
     affected: tuple[Affected, ...] = ()
     similar: tuple[Mapping[str, Any], ...] = ()
@@ -536,8 +589,69 @@ class Replied(Change):
 
 @dataclass(frozen=True, slots=True)
 class Answered(Change):
-    """What the reporter said."""
+    """What the reporter said, and the answers to questions by their numbers; ``solved``: that it is."""
 
+    text: str = ""
+    answers: Mapping[int, str] = field(default_factory=dict)
+    solved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Change):
+    questions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SolutionUsed(Change):
+    """A past solution that was offered was tried."""
+
+    used: str = ""
+    helped: bool = True
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeOpened(Change):
+    link: str = ""
+    dial_in: str = ""
+    begins: int = 0
+    ends: int = 0
+    attendees: tuple[str, ...] = ()
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeEnded(Change):
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRun(Change):
+    """An action of a runbook is run; ``body`` is what is sent, ``before`` the forecast at that moment."""
+
+    name: str = ""
+    says: str = ""
+    body: str = ""
+    before: Impact | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActionAnswered(Change):
+    name: str = ""
+    ok: bool = False
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PreventionDone(Change):
+    """A person did what keeps a prediction from coming true; ``before`` is the forecast at that moment."""
+
+    text: str = ""
+    before: Impact | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreventionDeclined(Change):
     text: str = ""
 
 

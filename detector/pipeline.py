@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -48,6 +48,7 @@ from detector.tickets.lifecycle import ending, fold, next_due
 from detector.tickets.options import DEFAULT_CATEGORIES, TicketOptions
 from detector.tickets.public import communicate
 from detector.tickets.silences import Silences
+from detector.tickets.talk import questions
 from detector.tickets.triage import LEVELS, ServiceFacts, next_urgency, triage
 
 log = logging.getLogger(__name__)
@@ -229,13 +230,17 @@ class Pipeline:
         remedy), StorageError."""
         if action == "categorise" and (category := arguments.get("category", "")) not in self.categories():
             raise NotAllowed(f"{category!r} is no category; there are: {', '.join(sorted(self.categories()))}")
-        if action == "publish":
-            arguments = {**arguments, "another": self.policy.tickets.communication.review == "another"}
+        arguments = self._with_policy(action, viewer, arguments)
         for _ in range(ATTEMPTS):
             async with self._lock:
                 ticket = await self._seen(key, viewer)
                 if action == "merge":
                     arguments = {**arguments, "into": await self._seen(str(arguments.get("into", "")), viewer)}
+                if action == "use":
+                    await self._known(str(arguments.get("solution", "")), viewer)
+                if action == "ask":
+                    basic = questions(ticket.category, self.policy.tickets.questions)
+                    arguments = {**arguments, "basic": basic}
                 changes = ACTIONS[action](ticket, viewer.name, now, **arguments)
                 if not changes:
                     return ticket
@@ -249,6 +254,20 @@ class Pipeline:
                     continue
             return await self._read(done[0].ticket.key)
         raise StorageError(f"{key} changes faster than it can be changed")
+
+    def _with_policy(self, action: str, viewer: Viewer, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """What the configuration says to some acts."""
+        options = self.policy.tickets
+        if action == "publish":
+            return {**arguments, "another": options.communication.review == "another"}
+        if action == "run":
+            last: dict[str, int] = {}
+            for ticket in self.board.tickets.values():
+                for taken in ticket.actions:
+                    last[taken.name] = max(taken.at, last.get(taken.name, 0))
+            role = getattr(viewer, "role", "admin")
+            return {**arguments, "options": options.response, "last_run": last, "role": role}
+        return dict(arguments)
 
     async def silence(self, silences: Sequence[Silence], now: int) -> None:
         """From now on these are as they are here, new ones and known ones. Raises StorageError."""
@@ -517,6 +536,11 @@ class Pipeline:
             raise NoSuchTicket(key)
         self.board.put(slim(stored))
         return slim(stored)
+
+    async def _known(self, key: str, viewer: Viewer) -> None:
+        """Raises NotAllowed where the viewer sees no such ticket."""
+        if key and await self.desk.ticket(key, viewer) is None:
+            raise NotAllowed(f"there is no incident {key[:40]}")
 
     async def _read(self, key: str) -> Ticket:
         ticket = await self.desk.ticket(key, SYSTEM)

@@ -38,6 +38,13 @@ _ARGUMENT = {
     "fix": "text",
     "restore": "text",
     "record": None,
+    "ask": None,
+    "use": "solution",
+    "bridge": "link",
+    "end-bridge": "text",
+    "run": "name",
+    "prevent": "text",
+    "decline": "text",
     "draft": "status",
     "publish": "status",
     "judge": "verdict",
@@ -121,11 +128,18 @@ def act_incident(
     return True
 
 
-def _value(name: str, text: str) -> str | int | bool:
+_BOXES = ("force", "holds", "helped", "confirmed")
+
+
+def _value(name: str, text: str) -> str | int | bool | list[str]:
     """As the API takes it: most are text, even where they look like numbers."""
     if name == "number" and text.isascii() and text.isdigit():
         return int(text)
-    return text == "true" if name in ("force", "holds") and text in ("true", "false") else text
+    if name == "minutes" and text.isascii() and text.isdigit():
+        return int(text)
+    if name in ("attendees", "questions", "components"):
+        return [part.strip() for part in text.split(";") if part.strip()]
+    return text == "true" if name in _BOXES and text in ("true", "false") else text
 
 
 def show_oncall(url: str, as_json: bool) -> bool:

@@ -216,7 +216,7 @@ async def test_what_somebody_holds_is_proposed_not_resolved() -> None:
         ticket = await only(pipeline)
         assert (ticket.state, ticket.phase) == ("diagnosing", "over")
         proposed = [e for e in await pipeline.desk.timeline("INC-1", SYSTEM) if e.what == "resolution-proposed"]
-        assert [e.data["resolution"] for e in proposed] == ["prevented"]
+        assert [e.data["resolution"] for e in proposed] == ["self-recovered"]
         assert await pipeline.tick(NOW + 12 * MINUTE) is not None, "the clocks of an open ticket are still due"
 
 

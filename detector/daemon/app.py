@@ -28,6 +28,7 @@ from detector.clock import Clock, SystemClock, every
 from detector.config.compose import Loaded, load
 from detector.config.load import ConfigError, read, validate
 from detector.config.reload import watch
+from detector.daemon.actions import ActionRunner
 from detector.daemon.driver import Driver
 from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
@@ -136,6 +137,7 @@ class App:
         self.intake = DaemonIntake(self.router, self.pipeline, self.driver, self.telemetry)
         self.driver.owe(self._recovered)
         await self._notify(desk, web_options)
+        await self._respond()
         self.scraper = Scraper(self.intake, self.clock)
         self.health = Health(
             lambda: self.loaded, self.pipeline, self.driver, self.intake, self.scraper, self.deliverer, self.clock,
@@ -210,6 +212,13 @@ class App:
             self.outbox, channels, self.clock, self.telemetry, web_options.url, self.loaded.zone,
             illustrate=self._illustrate, sent=self._sent,
         )  # fmt: skip
+
+    async def _respond(self) -> None:
+        """Actions of runbooks are run by whoever makes calls to the outside."""
+        runner = ActionRunner(self.pipeline, self._session, self.clock, lambda: self.loaded.path.parent)
+        await runner.forget_lost()
+        self.pipeline.subscribe(runner.committed)
+        self._stack.push_async_callback(_named("actions", runner.close))
 
     async def _listen(self, options: WebOptions, config: WebConfig, access: Access) -> None:
         deps = Deps(

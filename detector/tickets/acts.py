@@ -45,16 +45,15 @@ from detector.nouns import (
     Wait,
     Waiting,
 )
+from detector.tickets import prevention, talk
+from detector.tickets.allowed import NotAllowed, cut_line, cut_text
+from detector.tickets.allowed import alive as _alive
 from detector.tickets.lifecycle import ENDED, LONGEST_TEXT, MODES, REPORTER, TIERS, handover, owes_cause
 from detector.tickets.public import MOST_UPDATES, STATUSES, components_of
 
 Verdict = Literal["confirmed", "dismissed"]
 CHECKLIST = ("contain", "assess", "notify-regulator", "notify-people", "review")
 """What a confirmed data breach needs done (GDPR Art. 33 and 34)."""
-
-
-class NotAllowed(Exception):
-    """What was asked cannot be done to this ticket; the message says why, and what can."""
 
 
 def acknowledge(ticket: Ticket, who: str, now: int) -> list[Change]:
@@ -84,7 +83,9 @@ def escalate(ticket: Ticket, who: str, now: int, tier: str | None = None, summar
     target = tier or above[0]
     if target not in above:
         raise NotAllowed(f"{ticket.key} is with {current}; it can be escalated to {' or '.join(above)}")
-    return [Escalated(ticket.key, now, who, tier=target, previous=current, summary=_text(summary) or handover(ticket))]
+    return [
+        Escalated(ticket.key, now, who, tier=target, previous=current, summary=cut_text(summary) or handover(ticket))
+    ]
 
 
 def note(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
@@ -188,7 +189,7 @@ def prioritise(ticket: Ticket, who: str, now: int, priority: Priority | None = N
         raise NotAllowed(f"{priority!r} is no priority; allowed: {', '.join(get_args(Priority))}")
     if not reason.strip():
         raise NotAllowed("a priority that is set by hand needs a reason")
-    return [Prioritised(ticket.key, now, who, priority=priority, previous=ticket.priority, reason=_text(reason))]
+    return [Prioritised(ticket.key, now, who, priority=priority, previous=ticket.priority, reason=cut_text(reason))]
 
 
 def wait(ticket: Ticket, who: str, now: int, reason: Wait | None = None, text: str = "") -> list[Change]:
@@ -198,14 +199,14 @@ def wait(ticket: Ticket, who: str, now: int, reason: Wait | None = None, text: s
         raise NotAllowed(f"a ticket waits for {', '.join(get_args(Wait))}, not for {reason!r}")
     if ticket.waiting == reason:
         return []
-    return [Waiting(ticket.key, now, who, reason=reason, text=_text(text))]
+    return [Waiting(ticket.key, now, who, reason=reason, text=cut_text(text))]
 
 
 def resume(ticket: Ticket, who: str, now: int, reason: str = "") -> list[Change]:
     _alive(ticket, "resumed")
     if ticket.waiting is None:
         raise NotAllowed(f"{ticket.key} does not wait for anybody")
-    return [Resumed(ticket.key, now, who, reason=_text(reason))]
+    return [Resumed(ticket.key, now, who, reason=cut_text(reason))]
 
 
 def reply(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
@@ -216,19 +217,7 @@ def reply(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
         raise NotAllowed(f"{ticket.key} is merged: reply on {ticket.merged_into}")
     if not text.strip():
         raise NotAllowed("a reply needs a text")
-    return [Replied(ticket.key, now, who, text=_text(text))]
-
-
-def answer(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
-    """The reporter's word; what waited for it goes on."""
-    if ticket.state in ("closed", "merged"):
-        raise NotAllowed(f"{ticket.key} is {ticket.state}: report it anew")
-    if not text.strip():
-        raise NotAllowed("an answer needs a text")
-    changes: list[Change] = [Answered(ticket.key, now, who, text=_text(text))]
-    if ticket.waiting == "user":
-        changes.append(Resumed(ticket.key, now, who, reason="the reporter has answered"))
-    return changes
+    return [Replied(ticket.key, now, who, text=cut_text(text))]
 
 
 def confirm(ticket: Ticket, who: str, now: int, solved: bool = True, text: str = "") -> list[Change]:
@@ -236,8 +225,8 @@ def confirm(ticket: Ticket, who: str, now: int, solved: bool = True, text: str =
     if ticket.state != "resolved":
         raise NotAllowed(f"{ticket.key} is {ticket.state}: only what is resolved is confirmed")
     if not solved:
-        return [Reopened(ticket.key, now, who, reason=_text(text) or "the reporter says that it is not solved")]
-    changes: list[Change] = [Answered(ticket.key, now, who, text=_text(text) or "It is solved.")]
+        return [Reopened(ticket.key, now, who, reason=cut_text(text) or "the reporter says that it is not solved")]
+    changes: list[Change] = [Answered(ticket.key, now, who, text=cut_text(text) or "It is solved.", solved=True)]
     try:
         return [*changes, *close(ticket, who, now, text="the reporter says that it is solved")]
     except NotAllowed:
@@ -250,7 +239,7 @@ def inform(ticket: Ticket, who: str, now: int, tier: str = "", text: str = "") -
     if tier not in TIERS:
         raise NotAllowed(f"{tier!r} is no tier; allowed: {', '.join(TIERS)}")
     word: Tier = tier
-    return [Informed(ticket.key, now, who, tier=word, text=_text(text))]
+    return [Informed(ticket.key, now, who, tier=word, text=cut_text(text))]
 
 
 def draft(
@@ -258,7 +247,7 @@ def draft(
 ) -> list[Change]:
     """A word to the public that waits until somebody publishes it."""
     word = _public(ticket, status, body)
-    return [PublicDrafted(ticket.key, now, who, status=word, title=_line(title), body=_text(body))]
+    return [PublicDrafted(ticket.key, now, who, status=word, title=cut_line(title), body=cut_text(body))]
 
 
 def publish(
@@ -274,9 +263,9 @@ def publish(
     if waiting is not None:
         status, body = status or waiting.status, body or waiting.body
     word = _public(ticket, status, body)
-    names = tuple(dict.fromkeys(_line(name) for name in components if name.strip())) or components_of(ticket)
-    heading = _line(title) or ticket.public_title or f"{ticket.service} is disrupted"
-    return [Published(ticket.key, now, who, status=word, title=heading, body=_text(body), components=names)]
+    names = tuple(dict.fromkeys(cut_line(name) for name in components if name.strip())) or components_of(ticket)
+    heading = cut_line(title) or ticket.public_title or f"{ticket.service} is disrupted"
+    return [Published(ticket.key, now, who, status=word, title=heading, body=cut_text(body), components=names)]
 
 
 def _public(ticket: Ticket, status: PublicStatus | None, body: str) -> PublicStatus:
@@ -311,7 +300,7 @@ def settle(ticket: Ticket, who: str, now: int, number: int = 0, holds: bool = Fa
         raise NotAllowed(f"{ticket.key} has no hypothesis {number}; there are: {numbers}")
     if known.state == ("confirmed" if holds else "rejected"):
         return []
-    return [HypothesisSettled(ticket.key, now, who, number=number, holds=holds, text=_text(text))]
+    return [HypothesisSettled(ticket.key, now, who, number=number, holds=holds, text=cut_text(text))]
 
 
 def apply_fix(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change]:
@@ -319,14 +308,14 @@ def apply_fix(ticket: Ticket, who: str, now: int, text: str = "") -> list[Change
     _alive(ticket, "fixed")
     if not text.strip():
         raise NotAllowed("say what was applied")
-    return [FixApplied(ticket.key, now, who, text=_text(text))]
+    return [FixApplied(ticket.key, now, who, text=cut_text(text))]
 
 
 def restore(ticket: Ticket, who: str, now: int, text: str = "", force: bool = False) -> list[Change]:
     """The service works again; the symptoms are asked first (``force``)."""
     _alive(ticket, "restored")
     _quiet(ticket, force)
-    return [ServiceRestored(ticket.key, now, who, text=_text(text))]
+    return [ServiceRestored(ticket.key, now, who, text=cut_text(text))]
 
 
 def record(ticket: Ticket, who: str, now: int, cause: str = "", fix: str = "", prevention: str = "") -> list[Change]:
@@ -336,7 +325,7 @@ def record(ticket: Ticket, who: str, now: int, cause: str = "", fix: str = "", p
     given = {"cause": cause or ticket.cause, "fix": fix or ticket.fix, "prevention": prevention or ticket.prevention}
     if missing := [name for name, text in given.items() if not text.strip()]:
         raise NotAllowed(f"cause, fix and prevention belong together; missing: {', '.join(missing)}")
-    return [CauseRecorded(ticket.key, now, who, **{name: _text(text) for name, text in given.items()})]
+    return [CauseRecorded(ticket.key, now, who, **{name: cut_text(text) for name, text in given.items()})]
 
 
 def judge(ticket: Ticket, who: str, now: int, verdict: Verdict | None = None, text: str = "") -> list[Change]:
@@ -349,7 +338,7 @@ def judge(ticket: Ticket, who: str, now: int, verdict: Verdict | None = None, te
         raise NotAllowed("say what was found")
     if ticket.breach == verdict:
         return []
-    return [BreachJudged(ticket.key, now, who, verdict=verdict, text=_text(text))]
+    return [BreachJudged(ticket.key, now, who, verdict=verdict, text=cut_text(text))]
 
 
 def check(ticket: Ticket, who: str, now: int, item: str = "", text: str = "") -> list[Change]:
@@ -360,7 +349,7 @@ def check(ticket: Ticket, who: str, now: int, item: str = "", text: str = "") ->
         raise NotAllowed(f"{item!r} is not on the checklist: {', '.join(CHECKLIST)}")
     if item in ticket.checklist:
         return []
-    return [Checked(ticket.key, now, who, item=item, text=_text(text))]
+    return [Checked(ticket.key, now, who, item=item, text=cut_text(text))]
 
 
 __all__ = ["ACTIONS", "CHECKLIST", "REPORTER", "NotAllowed"]
@@ -371,14 +360,10 @@ ACTIONS: dict[str, Action] = {
     "reopen": reopen, "merge": merge, "decide": decide, "categorise": categorise, "prioritise": prioritise,
     "wait": wait, "resume": resume, "reply": reply, "inform": inform, "hypothesis": hypothesis, "settle": settle,
     "fix": apply_fix, "restore": restore, "record": record, "judge": judge, "check": check,
-    "answer": answer, "confirm": confirm, "draft": draft, "publish": publish,
+    "answer": talk.answer, "confirm": confirm, "draft": draft, "publish": publish, "ask": talk.ask, "use": talk.use,
+    "bridge": talk.bridge, "end-bridge": talk.end_bridge, "run": prevention.run, "answered-action": prevention.answered,
+    "prevent": prevention.prevent, "decline": prevention.decline,
 }  # fmt: skip
-
-
-def _alive(ticket: Ticket, verb: str) -> None:
-    if ticket.state in ENDED:
-        remedy = f"see {ticket.merged_into}" if ticket.state == "merged" else "reopen it first"
-        raise NotAllowed(f"{ticket.key} is {ticket.state} and cannot be {verb}: {remedy}")
 
 
 def _quiet(ticket: Ticket, force: bool) -> None:
@@ -386,11 +371,3 @@ def _quiet(ticket: Ticket, force: bool) -> None:
     if active and not force:
         names = ", ".join(sorted({s.name for s in active})[:5])
         raise NotAllowed(f"{ticket.key} still has {len(active)} active symptoms ({names}): wait, or say it with force")
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:200]
-
-
-def _text(text: str) -> str:
-    return text.strip()[:LONGEST_TEXT]

@@ -150,6 +150,26 @@ class Desk:
         past = await self._tickets(statement.order_by(t.c.id.desc()).limit(PAST))
         return replace(ticket, similar=similar(ticket, past))
 
+    async def opened_between(self, start: int, end: int, most: int = 50_000) -> list[Ticket]:
+        """The newest ``most`` that were opened from ``start`` to before ``end`` (ms), for figures: without their
+        symptoms, and without restricted ones."""
+        t = schema.tickets
+        statement = select(t.c.doc, t.c.version).where(
+            t.c.opened_at >= start, t.c.opened_at < end, t.c.restricted.is_(False), t.c.mode != "shadow"
+        )
+        with storage_errors():
+            async with self.engine.connect() as connection:
+                rows = (await connection.execute(statement.order_by(t.c.id.desc()).limit(most))).all()
+        return await asyncio.to_thread(lambda: [ticket_of(row.doc, row.version, ()) for row in rows])
+
+    async def families(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """The symptom families of these tickets, by their keys."""
+        ids = [number(key) for key in keys]
+        with storage_errors():
+            async with self.engine.connect() as connection:
+                found = await connection.run_sync(lambda own: stored_symptoms(own, ids))
+        return {f"{PREFIX}{id}": [symptom.family for symptom in some] for id, some in found.items()}
+
     async def public(self, since: int, most: int = 500) -> list[Ticket]:
         """Those that were published, at ``since`` (ms) or later or not over yet; the newest first. For everybody: a
         restricted one is never among them."""

@@ -15,8 +15,16 @@ from detector.nouns import (
     Absorbed,
     Acknowledged,
     AcknowledgementExpired,
+    ActionAnswered,
+    ActionRun,
+    ActionTaken,
+    Answered,
+    Asked,
     Assigned,
     BreachJudged,
+    Bridge,
+    BridgeEnded,
+    BridgeOpened,
     Categorised,
     CauseRecorded,
     Change,
@@ -34,16 +42,20 @@ from detector.nouns import (
     Hypothesis,
     HypothesisSettled,
     HypothesisStated,
+    Impact,
     Merged,
     Mode,
     Muted,
     Opened,
     PhaseChanged,
+    PreventionDeclined,
+    PreventionDone,
     Prioritised,
     Priority,
     PublicDrafted,
     PublicUpdate,
     Published,
+    Question,
     Reopened,
     Replied,
     Resolution,
@@ -52,6 +64,7 @@ from detector.nouns import (
     Resumed,
     Routed,
     ServiceRestored,
+    SolutionUsed,
     State,
     Symptom,
     SymptomJoined,
@@ -60,6 +73,7 @@ from detector.nouns import (
     Tier,
     Triaged,
     Unmuted,
+    Used,
     Waiting,
 )
 
@@ -107,7 +121,8 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
                 state="triaged" if ticket.state == "logged" else ticket.state,
             )  # fmt: skip
         case Routed(tier=tier, team=team, runbook=runbook):
-            return replace(ticket, tier=tier, team=team, runbook=runbook or ticket.runbook)
+            critical = ticket.critical or (tier == TIERS[-1] and ticket.breach is None)
+            return replace(ticket, tier=tier, team=team, runbook=runbook or ticket.runbook, critical=critical)
         case Categorised(who=who, category=category):
             return replace(ticket, category=category, category_by=who)
         case Prioritised(who=who, priority=priority, reason=reason):
@@ -127,7 +142,8 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
         case ClockMet(clock=name):
             return _clock_state(ticket, name, "met")
         case ClockBreached(clock=name):
-            return _clock_state(ticket, name, "breached")
+            missed = (*ticket.missed, *({name} - set(ticket.missed)))
+            return replace(_clock_state(ticket, name, "breached"), missed=missed)
         case Acknowledged(at=at, assignee=assignee):
             # Whoever reported it has no answer yet: only a person's reply is one.
             answered = ticket.first_response_at or (at if ticket.source != "report" else None)
@@ -157,6 +173,30 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             return _heard(ticket, at)
         case Replied(at=at):
             return replace(ticket, first_response_at=ticket.first_response_at or at)
+        case Asked(questions=texts):
+            first = len(ticket.questions) + 1
+            fresh = tuple(Question(number, text) for number, text in enumerate(texts, first))
+            return replace(ticket, questions=(*ticket.questions, *fresh))
+        case Answered(at=at, answers=answers, solved=solved):
+            told = (replace(q, answer=answers.get(q.number, q.answer)) for q in ticket.questions)
+            return replace(ticket, questions=tuple(told), confirmed_at=at if solved else ticket.confirmed_at)
+        case SolutionUsed(used=key, helped=helped):
+            others = tuple(used for used in ticket.used if used.key != key)
+            return replace(ticket, used=(*others, Used(key, helped)))
+        case BridgeOpened():
+            number = ticket.bridge.number + 1 if ticket.bridge is not None else 1
+            call = Bridge(number, change.link, change.dial_in, change.begins, change.ends, change.attendees)
+            return replace(ticket, bridge=call)
+        case BridgeEnded(text=text):
+            return replace(ticket, bridge=replace(ticket.bridge, outcome=text) if ticket.bridge is not None else None)
+        case ActionRun(at=at, who=who, name=name, before=before):
+            return _acted(replace(ticket, actions=(*ticket.actions, ActionTaken(name, at, who))), at, before)
+        case ActionAnswered(name=name, ok=ok, said=said):
+            return replace(ticket, actions=_answered(ticket.actions, name, ok, said))
+        case PreventionDone(at=at, before=before):
+            return _acted(ticket, at, before)
+        case PreventionDeclined(text=text):
+            return replace(ticket, prevention_declined=text)
         case PublicDrafted(at=at, who=who, status=status, title=title, body=body):
             draft = PublicUpdate(at, status, body, who) if body else None
             return replace(ticket, draft=draft, public_title=title or ticket.public_title)
@@ -193,11 +233,27 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             return replace(
                 ticket, state="reopened", resolved_at=None, closed_at=None, resolution=None, restored_at=None,
                 acknowledged_at=None, assignee=None, quiet_since=None, reopenings=ticket.reopenings + 1,
+                confirmed_at=None,
             )  # fmt: skip
         case Merged(at=at, into=into):
             return replace(_heard(_going_on(ticket, at), at), state="merged", merged_into=into)
         case _:  # Noted, Informed, Answered, ResolutionProposed, Delivered: facts that only the timeline holds
             return ticket
+
+
+def _acted(ticket: Ticket, at: int, before: Impact | None) -> Ticket:
+    """Somebody acted on a prediction: the forecast at the first time is kept, to hold what follows against it."""
+    if ticket.prevented_at is not None:
+        return ticket
+    return replace(ticket, prevented_at=at, prevention_before=before)
+
+
+def _answered(actions: tuple[ActionTaken, ...], name: str, ok: bool, said: str) -> tuple[ActionTaken, ...]:
+    result: Literal["succeeded", "failed"] = "succeeded" if ok else "failed"
+    return tuple(
+        replace(one, result=result, said=said) if one.name == name and one.result == "running" else one
+        for one in actions
+    )
 
 
 def _opened(change: Opened) -> Ticket:
@@ -374,22 +430,23 @@ def handover(ticket: Ticket) -> str:
 
 
 def _quiet(ticket: Ticket, now: int) -> list[Change]:
-    """Nobody took it: it recovered by itself. Somebody did: it is theirs to confirm, except that a forecast which
-    turned after somebody acted was prevented."""
+    """Nobody took it: it recovered by itself. Somebody did: it is theirs to confirm. A prediction that did not come
+    true was prevented where somebody acted on it, and else recovered by itself."""
     over: list[Change] = []
     if ticket.phase != "over":
         over.append(PhaseChanged(ticket.key, now, phase="over", previous=ticket.phase, reason="quiet long enough"))
     if ticket.acknowledged_at is None:
         return [*over, Resolved(ticket.key, now, resolution="self-recovered")]
-    code: Resolution = "fixed" if ticket.disrupted_at is not None else "prevented"
+    acted = ticket.prevented_at is not None or ticket.fix_applied_at is not None
+    code: Resolution = "fixed" if ticket.disrupted_at is not None else "prevented" if acted else "self-recovered"
     return [*over, ResolutionProposed(ticket.key, now, resolution=code)] if over else []
 
 
 def owes_cause(ticket: Ticket) -> bool:
-    """Whether cause, fix and prevention have to be recorded before it is closed: L3 handled a critical disruption."""
-    critical = ticket.tier == "L3" and ticket.priority == "P1" and ticket.disrupted_at is not None
-    nothing = ticket.resolution in ("false-alarm", "duplicate")
-    return critical and not nothing and not (ticket.cause and ticket.fix and ticket.prevention)
+    """Whether cause, fix and prevention have to be recorded before it is closed: it went to L3 directly. One that
+    recovered by itself stays resolved until then."""
+    nothing = ticket.resolution in ("false-alarm", "not-worth-waking", "duplicate", "declined")
+    return ticket.critical and not nothing and not (ticket.cause and ticket.fix and ticket.prevention)
 
 
 def _closes_by_itself(ticket: Ticket) -> bool:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from detector.nouns import Level, Priority, Tier
 from detector.options import Duration, Options, ms
+from detector.tickets.prevention import ResponseOptions
 from detector.tickets.public import Templates
 
 Matrix = Mapping[Level, Mapping[Level, Priority]]
@@ -116,5 +117,9 @@ class TicketOptions(Options):
     ack_expires: dict[Priority, Duration] = Field(default_factory=lambda: dict(SHIPPED_EXPIRY))
     """An acknowledgement without a step by a person for so long is over, and paging resumes."""
     communication: Communication = Communication()
+    questions: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """What a reporter is asked first, by category (or the part before its slash); before the shipped ones."""
+    response: ResponseOptions = ResponseOptions()
+    """Runbooks with their steps and actions."""
     close_after: Duration = ms("1d")
     """A resolved detected ticket closes by itself after it."""

@@ -9,9 +9,10 @@ from aiohttp import web
 from detector.web import auth, doors, problems
 from detector.web.api import incidents, operations, prometheus
 from detector.web.api import silences as silences_api
+from detector.web.api import statistics as statistics_api
 from detector.web.api import why as why_api
 from detector.web.deps import Deps
-from detector.web.pages import board, incident, report, silences, static, status, why
+from detector.web.pages import board, incident, report, silences, static, statistics, status, why
 from detector.web.pages.layout import Layout
 from detector.web.sse import Hub, stream
 
@@ -33,7 +34,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         ],
         client_max_size=0,
     )
-    desk = [*incidents.routes(deps), *why_api.routes(deps)]
+    desk = [*incidents.routes(deps), *why_api.routes(deps), *statistics_api.routes(deps)]
     app.add_routes(deps.ingest)
     app.add_routes(
         [
@@ -47,6 +48,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *silences.routes(deps, layout),
             *why.routes(deps, layout),
             *status.routes(deps, layout),
+            *statistics.routes(deps, layout),
             *static.routes(),
         ]
     )

@@ -11,6 +11,7 @@ from detector.clock import rfc3339
 from detector.notify.messages import incident
 from detector.nouns import ChangeEvent, Ticket, TimelineEntry
 from detector.tickets.clocks import held
+from detector.tickets.prevention import effect
 from detector.words import in_calendar
 
 
@@ -20,6 +21,7 @@ def ticket_json(
     """The incident with everything that happened to it, oldest first, how long each tier has had it, and what was
     changed before it began."""
     return incident(ticket) | {
+        "response": _response(ticket, now),
         "changes": [change_json(change) for change in changes],
         "held_seconds": {tier: ms // 1000 for tier, ms in held(timeline, now).items()},
         "timeline": [
@@ -27,6 +29,18 @@ def ticket_json(
             for entry in timeline
         ],
     }
+
+
+def _response(ticket: Ticket, now: int) -> dict[str, Any] | None:
+    """The frozen forecast beside what followed."""
+    if ticket.prevented_at is None:
+        return None
+    before, after = (
+        {name: rfc3339(in_calendar(getattr(i, name))) for name in ("earliest", "likely", "latest")} if i else None
+        for i in (ticket.prevention_before, ticket.impact)
+    )
+    at = rfc3339(in_calendar(ticket.prevented_at))
+    return {"at": at, "before": before, "after": after, "effect": effect(ticket, now)}
 
 
 def change_json(change: ChangeEvent) -> dict[str, Any]:

@@ -41,6 +41,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "decide": {"kind": "request"}, "categorise": {"category": "capacity/disk"}, "wait": {"reason": "supplier"},
     "prioritise": {"priority": "P4", "reason": "small"}, "reply": {"text": "soon"}, "inform": {"tier": "L2"},
     "hypothesis": {"text": "the disk"}, "settle": {"number": 1, "holds": True}, "fix": {"text": "grew it"},
+    "use": {"solution": "INC-1"}, "bridge": {"link": "https://meet.example/1"}, "end-bridge": {"text": "talked"},
+    "prevent": {"text": "cleaned up"}, "decline": {"text": "no need"}, "run": {"name": "nothing"},
+    "draft": {"status": "investigating", "body": "we look"}, "publish": {"status": "investigating", "body": "we look"},
     "restore": {"force": True}, "record": {"cause": "a", "fix": "b", "prevention": "c"},
 }  # fmt: skip
 

@@ -97,6 +97,9 @@ async def test_the_life_of_an_incident_by_api() -> None:
         assert (status, "active" in problem["detail"]) == (409, True)
         status, found = await post(home, f"{at}/resolve", {"resolution": "fixed", "text": "grew it", "force": True})
         assert (status, found["state"], found["resolution"]) == (200, "resolved", "fixed")
+        status, problem = await post(home, f"{at}/close", {"text": "done"})
+        assert (status, "record cause" in problem["detail"]) == (409, True), "it went to L3 directly"
+        await post(home, f"{at}/record", {"cause": "logs", "fix": "grew it", "prevention": "rotation"})
         _, found = await post(home, f"{at}/close", {"text": "done"})
         assert found["state"] == "closed"
         _, found = await post(home, f"{at}/reopen", {"reason": "it came back"})

@@ -43,6 +43,14 @@ def incident(ticket: Ticket, timeline: Sequence[TimelineEntry] = ()) -> dict[str
         "hypotheses": [{"number": h.number, "text": h.text, "state": h.state} for h in ticket.hypotheses],
         "cause": ticket.cause, "fix": ticket.fix, "prevention": ticket.prevention,
         "breach": ticket.breach, "checklist": list(ticket.checklist),
+        "questions": [{"number": q.number, "text": q.text, "answer": q.answer} for q in ticket.questions],
+        "solutions_used": [{"key": u.key, "helped": u.helped} for u in ticket.used],
+        "bridge": {"link": ticket.bridge.link, "dial_in": ticket.bridge.dial_in,
+                   "begins_at": _time(ticket.bridge.begins), "ends_at": _time(ticket.bridge.ends),
+                   "attendees": list(ticket.bridge.attendees), "outcome": ticket.bridge.outcome}
+        if ticket.bridge is not None else None,
+        "actions": [{"name": a.name, "at": _time(a.at), "who": a.who, "result": a.result, "said": a.said}
+                    for a in ticket.actions],
         "public": [{"at": _time(u.at), "status": u.status, "body": u.body} for u in ticket.public],
         "muted": {"since": _time(ticket.muted_since), "until": _time(ticket.muted_until), "by": list(ticket.muted_by),
                   "reason": ticket.muted_why} if ticket.muted_since is not None else None,

@@ -133,6 +133,26 @@ def _waiting(data: Data, at: int, zone: tzinfo) -> str:
     return f"Waiting for {whom}" + _because(data, "text") if whom else "Waiting"
 
 
+def _list(data: Data, name: str) -> list[str]:
+    value = data.get(name)
+    return [plain(str(one), 300) for one in value[:50]] if isinstance(value, list | tuple) else []
+
+
+def _answers(data: Data) -> list[str]:
+    given = data.get("answers")
+    said = [f"{n}: {plain(str(text), 1000)}" for n, text in given.items()] if isinstance(given, Mapping) else []
+    text = _text(data, "text", 4000)
+    return [*([text] if text else []), *said] or ["answered"]
+
+
+def _bridge_opened(data: Data, at: int, zone: tzinfo) -> str:
+    begins = data.get("begins")
+    when = f" {clock(begins, at, zone)}" if isinstance(begins, int) and begins > at else ""
+    where = " or ".join(text for name in ("link", "dial_in") if (text := _text(data, name, 300)))
+    who = _list(data, "attendees")
+    return f"A call{when}: {where}" + (f", with {', '.join(who)}" if who else "")
+
+
 def _muted(data: Data, at: int, zone: tzinfo) -> str:
     until = data.get("until")
     when = f" until {clock(until, at, zone)}" if isinstance(until, int) and until > 0 else ""
@@ -179,7 +199,20 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "categorised": lambda data, at, zone: f"Category set to {_text(data, 'category', 60)}",
     "prioritised": lambda data, at, zone: f"Priority set to {_text(data, 'priority', 4)}" + _because(data),
     "replied": lambda data, at, zone: "To the reporter: " + _text(data, "text", 4000),
-    "answered": lambda data, at, zone: "The reporter: " + _text(data, "text", 4000),
+    "answered": lambda data, at, zone: "The reporter: " + "; ".join(_answers(data)),
+    "asked": lambda data, at, zone: "Asked the reporter: " + " ".join(_list(data, "questions")),
+    "solution-used": lambda data, at, zone: (
+        f"The solution of {_text(data, 'used', 40)} {'helped' if data.get('helped') is True else 'did not help'}"
+        + _because(data, "text")
+    ),
+    "bridge-opened": _bridge_opened,
+    "bridge-ended": lambda data, at, zone: "The call is over" + _because(data, "text"),
+    "action-run": lambda data, at, zone: f"Runs {_text(data, 'name', 100)}" + _because(data, "says"),
+    "action-answered": lambda data, at, zone: (
+        f"{_text(data, 'name', 100)} {'succeeded' if data.get('ok') is True else 'failed'}" + _because(data, "said")
+    ),
+    "prevention-done": lambda data, at, zone: "Acted before it came true" + _because(data, "text"),
+    "prevention-declined": lambda data, at, zone: "The preventive action is not taken" + _because(data, "text"),
     "informed": lambda data, at, zone: f"{_text(data, 'tier', 4)} is informed" + _because(data, "text"),
     "public-drafted": lambda data, at, zone: (
         f"Draft for the public, {_text(data, 'status', 20)}" + _because(data, "body")

@@ -44,6 +44,13 @@ ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
     "fix": ("A fix was applied", models.Fix),
     "restore": ("The service works again", models.Restore),
     "record": ("Cause, fix and prevention", models.Record),
+    "ask": ("Ask the reporter: the basic questions of its category, or others; it waits", models.Ask),
+    "use": ("A past solution was tried", models.Use),
+    "bridge": ("A call about it, by link or telephone", models.OpenBridge),
+    "end-bridge": ("What came of the call", models.EndBridge),
+    "run": ("Run a proposed action, confirmed", models.Run),
+    "prevent": ("What a prediction asked for was done by hand", models.Prevent),
+    "decline": ("A proposed preventive action is not taken", models.Decline),
     "draft": ("A word to the public that waits to be published", models.Draft),
     "publish": ("Tell the public: on the status page, and those who subscribed", models.Publish),
     "judge": ("A suspected data breach is confirmed or dismissed", models.Judge),
@@ -129,11 +136,24 @@ async def act(deps: Deps, key: str, action: str, viewer: Viewer, args: Mapping[s
     """Do it through the pipeline; what the desk refuses is a problem with its reason."""
     await find(deps, key, viewer)
     try:
-        return await deps.actions.act(key, action, viewer, now=deps.clock.now(), **args)
+        return await deps.actions.act(key, action, viewer, now=deps.clock.now(), **_for_desk(action, args))
     except NotAllowed as error:
         raise Problem(409, f"{error}.") from None
     except Conflict:
         raise Problem(409, f"{key} was changed by somebody else at the same moment; look again.") from None
+
+
+def _for_desk(action: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """The body's fields under the names and in the units of the act."""
+    given = {name: value for name, value in args.items() if value is not None or name == "assignee"}
+    if action == "ask" and "questions" in given:
+        given["asked"] = given.pop("questions")
+    if action == "bridge" and "at" in given:
+        try:
+            given["at"] = parse_rfc3339(given["at"])
+        except ValueError as error:
+            raise Problem(422, f"at: {error}") from None
+    return given
 
 
 async def every_open(deps: Deps, viewer: Viewer) -> list[Ticket]:

@@ -81,6 +81,47 @@ class HypothesisModel(BaseModel):
     state: Literal["stated", "confirmed", "rejected"]
 
 
+class QuestionModel(BaseModel):
+    number: int
+    text: str
+    answer: str
+
+
+class UsedModel(BaseModel):
+    key: str
+    helped: bool
+
+
+class BridgeModel(BaseModel):
+    link: str
+    dial_in: str
+    begins_at: Time
+    ends_at: Time
+    attendees: list[str]
+    outcome: str
+
+
+class ActionModel(BaseModel):
+    name: str
+    at: Time
+    who: str
+    result: Literal["running", "succeeded", "failed"]
+    said: str
+
+
+class ForecastModel(BaseModel):
+    earliest: Time
+    likely: Time
+    latest: Time
+
+
+class ResponseModel(BaseModel):
+    at: Time
+    before: ForecastModel | None = Field(description="The forecast when somebody first acted.")
+    after: ForecastModel | None = Field(description="The forecast as it is.")
+    effect: Literal["prevented", "self-recovered", "not helped", "open"]
+
+
 class PublicModel(BaseModel):
     at: Time
     status: PublicStatus
@@ -161,6 +202,11 @@ class Incident(BaseModel):
     prevention: str
     breach: Literal["suspected", "confirmed", "dismissed"] | None
     checklist: list[str]
+    questions: list[QuestionModel]
+    solutions_used: list[UsedModel]
+    bridge: BridgeModel | None
+    actions: list[ActionModel]
+    response: ResponseModel | None = Field(description="What was done about a prediction, and whether it helped.")
     public: list[PublicModel] = Field(description="What the public was told.")
     muted: MutedModel | None = Field(description="Nobody is told of it: silenced, in maintenance, or inhibited.")
     changes: list[ChangeModel] = Field(description="In the two hours before the first sign; of one incident only.")
@@ -264,6 +310,42 @@ class Reply(Body):
 class Inform(Body):
     tier: Tier
     text: Text = ""
+
+
+class Ask(Body):
+    questions: list[Line] | None = Field(None, max_length=20, description="Default: the basic ones of its category.")
+
+
+class Use(Body):
+    solution: Line = Field(description="The key of the past incident whose solution was tried.")
+    helped: bool = True
+    text: Text = ""
+
+
+class OpenBridge(Body):
+    link: Line | None = Field(None, description="Of a video call.")
+    dial_in: Line | None = Field(None, description="A number and a code.")
+    at: Time | None = Field(None, description="When it begins, RFC 3339; default: now.")
+    minutes: int = Field(60, ge=5, le=720)
+    attendees: list[Line] = Field([], max_length=30, description="Names or addresses; the reporter is among them.")
+    text: Text = ""
+
+
+class EndBridge(Body):
+    text: Text = Field(min_length=1)
+
+
+class Run(Body):
+    name: Line = Field(description="One of the actions that are proposed.")
+    confirmed: bool = Field(False, description="What it will do was read, and it shall be done.")
+
+
+class Prevent(Body):
+    text: Text = Field(min_length=1)
+
+
+class Decline(Body):
+    text: Text = Field(min_length=1)
 
 
 class Draft(Body):

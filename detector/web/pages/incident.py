@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -15,10 +16,13 @@ from detector.notify.messages.story import leading
 from detector.nouns import Resolution, Symptom, Ticket, TimelineEntry, Viewer
 from detector.tickets.clocks import held
 from detector.tickets.lifecycle import ENDED, TIERS, handover
+from detector.tickets.prevention import effect, filled, proposed, runbook
+from detector.tickets.talk import proposes_bridge, questions
 from detector.web.api.incidents import ACTIONS, act, changes_before, find
 from detector.web.auth import VIEWER
 from detector.web.body import checked, form
 from detector.web.deps import Deps, Theme
+from detector.web.invite import invitation
 from detector.web.pages.layout import Layout
 from detector.web.pages.process import WAITS, process
 from detector.web.pages.text import shape
@@ -31,6 +35,7 @@ LARGE, SMALL = (720, 300), (480, 240)
 _MACHINES = frozenset({"detector", "rules", "pipeline"})
 _MOST_ENTRIES = 200
 _NOISY = frozenset({"forecast-changed", "clock-started", "clock-met", "clock-warned"})
+_LISTS = frozenset({"questions", "attendees", "components"})
 RESOLUTIONS: Mapping[Resolution, str] = {
     "fixed": "somebody repaired it",
     "prevented": "somebody acted before users were hurt",
@@ -116,6 +121,8 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         signs = [sign(symptom, now) for symptom in symptoms]
         lead = telling(symptoms)
         word = shape(ticket)
+        options = deps.actions.policy.tickets
+        basics = questions(ticket.category, options.questions)
         return await layout.render(
             request, "incident.html", here, code=trouble.status if trouble else 200, ticket=ticket, now=now,
             shape=word[0], word=word[1], title=title(ticket), signs=signs,
@@ -123,10 +130,12 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             runbook=_runbook(ticket, deps), can=possible(ticket, viewer), tiers=_tiers(ticket), resolutions=RESOLUTIONS,
             suggested=_suggested(ticket, timeline), active=sum(s.active for s in symptoms), trouble=trouble,
             timeline=[moment(entry) for entry in timeline[-_MOST_ENTRIES:]][::-1],
-            process=process(ticket, sorted(deps.actions.categories())), handover=handover(ticket), waits=WAITS,
+            process=process(ticket, sorted(deps.actions.categories()), basics), handover=handover(ticket), waits=WAITS,
             reporter_link=deps.links.path(ticket.key),
             changes=await changes_before(deps, ticket), held=held(timeline, now),
             earlier=max(0, len(timeline) - _MOST_ENTRIES),
+            book=runbook(ticket, options.response), proposed=proposed(ticket, options.response),
+            filled=lambda action: filled(action, ticket), effect=effect(ticket, now), call=proposes_bridge(ticket),
             description=(ticket.description or "").splitlines()[:200],
         )  # fmt: skip
 
@@ -168,17 +177,33 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         }
         return web.Response(body=drawn, content_type="image/svg+xml", charset="utf-8", headers=headers)
 
+    async def calendar(request: web.Request) -> web.Response:
+        ticket = await find(deps, request.match_info["key"], request[VIEWER])
+        return invitation_response(ticket, deps)
+
     return [
         web.get("/incidents/{key}", show),
+        web.get("/incidents/{key}/bridge.ics", calendar),
         web.post("/incidents/{key}/{action}", do),
         web.get("/incidents/{key}/chart/{symptom}.svg", chart),
     ]
+
+
+def invitation_response(ticket: Ticket, deps: Deps) -> web.Response:
+    """The ticket's call for a calendar; 404 where there is none."""
+    made = invitation(ticket, deps.options.url, deps.clock.now())
+    if made is None:
+        raise Problem(404, f"{ticket.key} has no call.")
+    headers = {"Content-Disposition": f'attachment; filename="{ticket.key}.ics"'}
+    return web.Response(body=made, content_type="text/calendar", charset="utf-8", headers=headers)
 
 
 def _arguments(action: str, fields: Mapping[str, str]) -> dict[str, Any]:
     """A form's fields as the API's body: an empty field is one that was not filled in."""
     model = ACTIONS[action][1]
     given: dict[str, Any] = {name: fields[name] for name in model.model_fields if fields.get(name, "").strip()}
+    for name in _LISTS & given.keys():
+        given[name] = [part.strip() for part in re.split(r"[;\n]", given[name]) if part.strip()]
     if action == "assign":
         given.setdefault("assignee", None)
     return checked(model, given).model_dump(exclude_unset=True)

@@ -37,13 +37,19 @@ class Form:
     fields: tuple[Field, ...] = ()
 
 
-def process(ticket: Ticket, categories: Sequence[str]) -> list[Form]:
+def process(ticket: Ticket, categories: Sequence[str], basics: Sequence[str] = ()) -> list[Form]:
     """The steps of the process that this ticket may take now, beside those that every ticket has."""
     if ticket.state == "merged":
         return []
     forms: list[Form] = []
     if ticket.state not in ENDED:
         forms += _decisions(ticket) + _investigation(ticket) + _handling(ticket, categories)
+    if ticket.state not in ENDED:
+        forms += _calls(ticket)
+    if ticket.reporter is not None and ticket.state not in ENDED:
+        left = [text for text in basics if text not in {q.text for q in ticket.questions}]
+        asked = Field("questions", "Questions, one a line", required=True, value="\n".join(left))
+        forms.insert(0, Form("ask", "Ask", "the ticket waits for the answers", "Ask the reporter", (asked,)))
     if ticket.reporter is not None:
         text = Field("text", "What the reporter should know", required=True)
         forms.insert(0, Form("reply", "Reply", "the reporter can read it", "Send it to the reporter", (text,)))
@@ -78,6 +84,26 @@ def _decisions(ticket: Ticket) -> list[Form]:
         if left := tuple((item, item.replace("-", " ")) for item in CHECKLIST if item not in ticket.checklist):
             fields = (Field("item", "Done", "choice", left), Field("text", "How"))
             forms.append(Form("check", "Checklist", f"{len(left)} of {len(CHECKLIST)} to be done", "Done", fields))
+    return forms
+
+
+def _calls(ticket: Ticket) -> list[Form]:
+    """A call that leads the user through the fix, what came of it, and past solutions that were tried."""
+    who = Field("attendees", "Who joins beside the reporter, one a line")
+    fields: tuple[Field, ...] = (
+        Field("link", "Link of the call", "line"), Field("dial_in", "Or a number to dial", "line"),
+        Field("minutes", "For how many minutes", "line", value="60"), who,
+    )  # fmt: skip
+    forms = [Form("bridge", "Call", "by video or telephone, the reporter among them", "Open the call", fields)]
+    if ticket.bridge is not None and not ticket.bridge.outcome:
+        came = Field("text", "What came of it", required=True)
+        forms.append(Form("end-bridge", "End the call", "its outcome is kept", "The call is over", (came,)))
+    if offered := tuple((str(one["key"]), str(one["key"])) for one in ticket.similar):
+        fields = (
+            Field("solution", "The solution of", "choice", offered), Field("helped", "It helped", "box"),
+            Field("text", "How"),
+        )  # fmt: skip
+        forms.append(Form("use", "Past solution used", "so that it is known which ones help", "Record it", fields))
     return forms
 
 

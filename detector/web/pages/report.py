@@ -13,6 +13,7 @@ from detector.tickets.acts import REPORTER, NotAllowed
 from detector.web.body import Body, Line, Text, checked, form
 from detector.web.deps import Deps
 from detector.web.links import PREFIX, Links
+from detector.web.pages.incident import invitation_response
 from detector.web.pages.layout import Layout
 from detector.web.problems import Problem
 from detector.words import plain
@@ -26,7 +27,7 @@ STATES: Mapping[str, str] = {
 WAITING: Mapping[str, str] = {
     "user": "We wait for your answer.", "supplier": "We wait for a supplier.", "change": "A change is on its way.",
 }  # fmt: skip
-_SHOWN = {"opened": "you", "replied": "us", "answered": "you", "reopened": "you"}
+_SHOWN = {"opened": "you", "replied": "us", "answered": "you", "reopened": "you", "asked": "us"}
 
 
 class Told(Body):
@@ -89,18 +90,33 @@ def routes(deps: Deps, layout: Layout, links: Links) -> list[web.RouteDef]:
         verdict, text = fields.get("solved", ""), fields.get("text", "")
         arguments: dict[str, Any] = {"text": text} | ({"solved": verdict == "yes"} if verdict else {})
         action = "confirm" if verdict else "answer"
+        if not verdict:
+            numbers = {q.number: fields.get(f"answer-{q.number}", "") for q in ticket.questions}
+            arguments["answers"] = {number: said for number, said in numbers.items() if said.strip()}
         try:
             await deps.actions.act(ticket.key, action, _reader(REPORTER), now=deps.clock.now(), **arguments)
         except NotAllowed as error:
             return await show(request, Problem(409, f"{error}."))
         raise web.HTTPSeeOther(PREFIX + request.match_info["token"])
 
+    async def calendar(request: web.Request) -> web.Response:
+        return invitation_response(await opened(request), deps)
+
     return [
         web.get("/report", blank),
         web.post("/report", send),
         web.get(PREFIX + "{token}", read),
         web.post(PREFIX + "{token}", answer),
+        web.get(PREFIX + "{token}/bridge.ics", calendar),
     ]
+
+
+def _words(entry: TimelineEntry) -> str:
+    """What an entry says, with the answers to questions below it."""
+    said = str(entry.data.get("text") or entry.data.get("reason") or "")
+    answers, asked = entry.data.get("answers"), entry.data.get("questions")
+    lines = [*answers.values()] if isinstance(answers, Mapping) else asked if isinstance(asked, list) else []
+    return "\n".join(part for part in (said, *map(str, lines)) if part)
 
 
 def _reader(name: str) -> Viewer:
@@ -114,7 +130,7 @@ def _said(ticket: Ticket, timeline: Sequence[TimelineEntry]) -> list[tuple[int, 
         who = _SHOWN.get(entry.what)
         if who is None or (entry.what == "reopened" and entry.who != REPORTER):
             continue
-        text = ticket.description if entry.what == "opened" else entry.data.get("text") or entry.data.get("reason")
+        text = ticket.description if entry.what == "opened" else _words(entry)
         if text:
             out.append((entry.at, who, "\n".join(plain(line, 2000) for line in str(text).splitlines()[:200])))
     return out
