@@ -30,6 +30,10 @@ Priority = Literal["P1", "P2", "P3", "P4"]
 Tier = Literal["L1", "L2", "L3"]
 Level = Literal["high", "medium", "low"]
 Wait = Literal["user", "supplier", "change"]
+Relation = Literal[
+    "related", "caused-by", "causes", "follows", "followed-by", "split-from", "split-into", "problem"
+]  # fmt: skip
+ProblemState = Literal["open", "known-error", "closed"]
 PublicStatus = Literal["investigating", "identified", "monitoring", "resolved"]
 """What the public is told of an incident, in Statuspage's words."""
 Resolution = Literal[
@@ -254,6 +258,32 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """How this ticket stands to ``key``."""
+
+    key: str
+    how: Relation
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is behind incidents; as a known error with a work-around until it is gone. No service: it concerns all."""
+
+    key: str
+    version: int
+    title: str
+    opened_at: int
+    opened_by: str
+    state: ProblemState = "open"
+    service: str = ""
+    category: str = ""
+    cause: str = ""
+    workaround: str = ""
+    changed_at: int | None = None
+    changed_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What the reporter was asked, and said; ``number`` counts from 1 inside the ticket."""
 
@@ -383,6 +413,7 @@ class Ticket:
     public_title: str = ""
     public_components: tuple[str, ...] = ()
     draft: PublicUpdate | None = None
+    links: tuple[Link, ...] = ()
     confirmed_at: int | None = None
     missed: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
@@ -594,6 +625,21 @@ class Answered(Change):
     text: str = ""
     answers: Mapping[int, str] = field(default_factory=dict)
     solved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Linked(Change):
+    to: str = ""
+    how: Relation = "related"
+
+
+@dataclass(frozen=True, slots=True)
+class SymptomsMoved(Change):
+    """These symptoms (by their ids) have another cause: they go on in the ticket ``to``."""
+
+    to: str = ""
+    symptoms: tuple[str, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

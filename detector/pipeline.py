@@ -31,6 +31,7 @@ from detector.nouns import (
     Noted,
     Opened,
     PhaseChanged,
+    Problem,
     Reopened,
     Report,
     Resolved,
@@ -46,6 +47,7 @@ from detector.tickets.changes import Changes
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
 from detector.tickets.lifecycle import ending, fold, next_due
 from detector.tickets.options import DEFAULT_CATEGORIES, TicketOptions
+from detector.tickets.problems import Problems
 from detector.tickets.public import communicate
 from detector.tickets.silences import Silences
 from detector.tickets.talk import questions
@@ -126,6 +128,7 @@ class Pipeline:
         self.ledger = Ledger()
         self.silences = Silences(desk)
         self.changes = Changes(desk)
+        self.problems = Problems(desk)
         self.noise = Noise(policy.noise)
         """What mutes; silences that ended within the last days are among it, to be shown."""
         self.failing: str | None = None
@@ -230,23 +233,20 @@ class Pipeline:
         remedy), StorageError."""
         if action == "categorise" and (category := arguments.get("category", "")) not in self.categories():
             raise NotAllowed(f"{category!r} is no category; there are: {', '.join(sorted(self.categories()))}")
-        arguments = self._with_policy(action, viewer, arguments)
         for _ in range(ATTEMPTS):
             async with self._lock:
                 ticket = await self._seen(key, viewer)
-                if action == "merge":
-                    arguments = {**arguments, "into": await self._seen(str(arguments.get("into", "")), viewer)}
-                if action == "use":
-                    await self._known(str(arguments.get("solution", "")), viewer)
-                if action == "ask":
-                    basic = questions(ticket.category, self.policy.tickets.questions)
-                    arguments = {**arguments, "basic": basic}
-                changes = ACTIONS[action](ticket, viewer.name, now, **arguments)
+                filled = await self._filled(ticket, action, viewer, arguments)
+                changes = ACTIONS[action](ticket, viewer.name, now, **filled)
                 if not changes:
                     return ticket
                 trial = self.board.trial(fold)
                 for change in changes:
                     trial.apply(change)
+                if action == "split":
+                    trial.new_key()
+                    for part in list(trial.after.values()):
+                        self._correlator.follow(part, trial, now)
                 try:
                     done = await self._commit(trial, {}, now)
                 except Conflict:
@@ -255,11 +255,24 @@ class Pipeline:
             return await self._read(done[0].ticket.key)
         raise StorageError(f"{key} changes faster than it can be changed")
 
-    def _with_policy(self, action: str, viewer: Viewer, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """What the configuration says to some acts."""
+    async def _filled(
+        self, ticket: Ticket, action: str, viewer: Viewer, arguments: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The arguments of an act with what the configuration says to it, and with the tickets that it names."""
         options = self.policy.tickets
-        if action == "publish":
-            return {**arguments, "another": options.communication.review == "another"}
+        match action:
+            case "merge":
+                return {**arguments, "into": await self._seen(str(arguments.get("into", "")), viewer)}
+            case "link":
+                return {**arguments, "to": await self._linkable(str(arguments.get("to", "")), viewer)}
+            case "split":
+                return {**arguments, "new": "new-1"}
+            case "use":
+                await self._known(str(arguments.get("solution", "")), viewer)
+            case "ask":
+                return {**arguments, "basic": questions(ticket.category, options.questions)}
+            case "publish":
+                return {**arguments, "another": options.communication.review == "another"}
         if action == "run":
             last: dict[str, int] = {}
             for ticket in self.board.tickets.values():
@@ -536,6 +549,16 @@ class Pipeline:
             raise NoSuchTicket(key)
         self.board.put(slim(stored))
         return slim(stored)
+
+    async def _linkable(self, key: str, viewer: Viewer) -> Ticket | Problem:
+        """A ticket or a problem that there is, for this viewer."""
+        found = await self.problems.one(key) or await self.desk.ticket(key, viewer)
+        if found is None:
+            raise NotAllowed(f"there is no incident or problem {key[:40]}")
+        if isinstance(found, Ticket):
+            self.board.put(slim(found))
+            return slim(found)
+        return found
 
     async def _known(self, key: str, viewer: Viewer) -> None:
         """Raises NotAllowed where the viewer sees no such ticket."""

@@ -38,6 +38,8 @@ _ARGUMENT = {
     "fix": "text",
     "restore": "text",
     "record": None,
+    "link": "to",
+    "split": "symptoms",
     "ask": None,
     "use": "solution",
     "bridge": "link",
@@ -137,7 +139,7 @@ def _value(name: str, text: str) -> str | int | bool | list[str]:
         return int(text)
     if name == "minutes" and text.isascii() and text.isdigit():
         return int(text)
-    if name in ("attendees", "questions", "components"):
+    if name in ("attendees", "questions", "components", "symptoms"):
         return [part.strip() for part in text.split(";") if part.strip()]
     return text == "true" if name in _BOXES and text in ("true", "false") else text
 

@@ -46,6 +46,10 @@ class Board:
         if ticket.state == "merged":
             self.drop(ticket.key)
             return
+        if old is not None and len(ticket.symptoms) < len(old.symptoms):
+            # Some went on in another ticket: what was known of the others stands as it is.
+            self.drop(ticket.key)
+            old = None
         self.tickets[ticket.key] = ticket
         self._services.setdefault(ticket.service, {})[ticket.key] = None
         # Symptoms are only ever appended or replaced in their place: what is new stands at the end.

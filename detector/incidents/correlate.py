@@ -212,6 +212,10 @@ class Correlator:
             return ticket
         return self._follow(ticket, trial, now)
 
+    def follow(self, ticket: Ticket, trial: Trial, now: int) -> Ticket:
+        """Phase and forecast of a ticket whose symptoms a person has changed."""
+        return self._follow(ticket, trial, now)
+
     # --- what follows from a ticket's symptoms ------------------------------------------------------------------------
 
     def _follow(self, ticket: Ticket, trial: Trial, now: int) -> Ticket:

@@ -45,7 +45,7 @@ from detector.nouns import (
     Wait,
     Waiting,
 )
-from detector.tickets import prevention, talk
+from detector.tickets import prevention, relations, talk
 from detector.tickets.allowed import NotAllowed, cut_line, cut_text
 from detector.tickets.allowed import alive as _alive
 from detector.tickets.lifecycle import ENDED, LONGEST_TEXT, MODES, REPORTER, TIERS, handover, owes_cause
@@ -362,7 +362,7 @@ ACTIONS: dict[str, Action] = {
     "fix": apply_fix, "restore": restore, "record": record, "judge": judge, "check": check,
     "answer": talk.answer, "confirm": confirm, "draft": draft, "publish": publish, "ask": talk.ask, "use": talk.use,
     "bridge": talk.bridge, "end-bridge": talk.end_bridge, "run": prevention.run, "answered-action": prevention.answered,
-    "prevent": prevention.prevent, "decline": prevention.decline,
+    "link": relations.link, "split": relations.split, "prevent": prevention.prevent, "decline": prevention.decline,
 }  # fmt: skip
 
 

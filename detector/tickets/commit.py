@@ -11,10 +11,21 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from detector.nouns import Absorbed, Alert, Call, Change, Opened, Symptom, SymptomJoined, SymptomRefreshed, Ticket
+from detector.nouns import (
+    Absorbed,
+    Alert,
+    Call,
+    Change,
+    Opened,
+    Symptom,
+    SymptomJoined,
+    SymptomRefreshed,
+    SymptomsMoved,
+    Ticket,
+)
 from detector.tickets import schema
 from detector.tickets.codec import (
     alert_doc,
@@ -164,6 +175,12 @@ def _write_symptoms(connection: Connection, written: _Written, names: Mapping[st
             })  # fmt: skip
     if rows:
         connection.execute(_upsert(connection.dialect.name, schema.symptoms, ("ticket_id", "symptom_id")), rows)
+    for id, _, _, changes in written:
+        for change in changes:
+            if isinstance(change, SymptomsMoved):
+                s = schema.symptoms
+                gone = delete(s).where(s.c.ticket_id == id, s.c.symptom_id.in_(change.symptoms))
+                connection.execute(gone)
 
 
 def _stored_evidence(connection: Connection, wanted: set[tuple[int, str]]) -> dict[tuple[int, str], Any]:
@@ -305,7 +322,7 @@ def _row(ticket: Ticket, due_at: int | None) -> dict[str, Any]:
 def _renamed(change: Change, names: Mapping[str, str]) -> Change:
     """The change with placeholders replaced by the numbers that the desk gave."""
     values = {"key": names.get(change.key, change.key)}
-    for field in ("into", "source", "follows"):
+    for field in ("into", "source", "follows", "to"):
         value = getattr(change, field, None)
         if value is not None and value in names:
             values[field] = names[value]
@@ -314,7 +331,12 @@ def _renamed(change: Change, names: Mapping[str, str]) -> Change:
 
 def _renamed_ticket(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
     into = ticket.merged_into
-    return ticket if into is None else replace(ticket, merged_into=names.get(into, into))
+    if into is not None:
+        ticket = replace(ticket, merged_into=names.get(into, into))
+    if any(link.key in names for link in ticket.links):
+        links = tuple(replace(link, key=names.get(link.key, link.key)) for link in ticket.links)
+        ticket = replace(ticket, links=links)
+    return ticket
 
 
 def _is_owed(route: Route, message: Owed, ticket: Ticket, told: set[str]) -> bool:

@@ -43,6 +43,8 @@ from detector.nouns import (
     HypothesisSettled,
     HypothesisStated,
     Impact,
+    Link,
+    Linked,
     Merged,
     Mode,
     Muted,
@@ -69,6 +71,7 @@ from detector.nouns import (
     Symptom,
     SymptomJoined,
     SymptomRefreshed,
+    SymptomsMoved,
     Ticket,
     Tier,
     Triaged,
@@ -173,6 +176,14 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             return _heard(ticket, at)
         case Replied(at=at):
             return replace(ticket, first_response_at=ticket.first_response_at or at)
+        case Linked(to=to, how=how):
+            return replace(ticket, links=(*ticket.links, Link(to, how)))
+        case SymptomsMoved(at=at, symptoms=ids):
+            left = tuple(symptom for symptom in ticket.symptoms if symptom.id not in ids)
+            firsts = [symptom.first_at for symptom in left]
+            return replace(
+                ticket, symptoms=left, first_symptom_at=min(firsts), quiet_since=_quiet_since(ticket, left, at)
+            )
         case Asked(questions=texts):
             first = len(ticket.questions) + 1
             fresh = tuple(Question(number, text) for number, text in enumerate(texts, first))
@@ -263,6 +274,7 @@ def _opened(change: Opened) -> Ticket:
         reporter=change.reporter, restricted=change.restricted, first_symptom_at=change.first_symptom_at,
         reported_at=change.reported_at, disrupted_at=change.at if change.phase == "disrupting" else None,
         breach="suspected" if change.restricted else None,
+        links=(Link(change.follows, "follows"),) if change.follows else (),
     )  # fmt: skip
 
 

@@ -8,11 +8,13 @@ from aiohttp import web
 
 from detector.web import auth, doors, problems
 from detector.web.api import incidents, operations, prometheus
+from detector.web.api import problems as problems_api
 from detector.web.api import silences as silences_api
 from detector.web.api import statistics as statistics_api
 from detector.web.api import why as why_api
 from detector.web.deps import Deps
 from detector.web.pages import board, incident, report, silences, static, statistics, status, why
+from detector.web.pages import problems as problems_page
 from detector.web.pages.layout import Layout
 from detector.web.sse import Hub, stream
 
@@ -34,7 +36,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         ],
         client_max_size=0,
     )
-    desk = [*incidents.routes(deps), *why_api.routes(deps), *statistics_api.routes(deps)]
+    desk = [*incidents.routes(deps), *why_api.routes(deps), *statistics_api.routes(deps), *problems_api.routes(deps)]
     app.add_routes(deps.ingest)
     app.add_routes(
         [
@@ -48,6 +50,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *silences.routes(deps, layout),
             *why.routes(deps, layout),
             *status.routes(deps, layout),
+            *problems_page.routes(deps, layout),
             *statistics.routes(deps, layout),
             *static.routes(),
         ]

@@ -15,6 +15,7 @@ from detector.nouns import ChangeEvent, Report, Silence, Symptom, Ticket, Timeli
 from detector.pipeline import Policy
 from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
+from detector.tickets.problems import Problems
 from detector.tickets.trace import Posted, Traced
 from detector.web.auth import Access
 from detector.web.links import Links
@@ -48,6 +49,8 @@ class Actions(Protocol):
     def policy(self) -> Policy: ...
     @property
     def noise(self) -> Noise: ...
+    @property
+    def problems(self) -> Problems: ...
     @property
     def silences(self) -> SilenceBook: ...
 

@@ -40,7 +40,9 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "note": {"text": "looked at it"}, "resolve": {"resolution": "fixed", "force": True}, "assign": {"assignee": "bo"},
     "decide": {"kind": "request"}, "categorise": {"category": "capacity/disk"}, "wait": {"reason": "supplier"},
     "prioritise": {"priority": "P4", "reason": "small"}, "reply": {"text": "soon"}, "inform": {"tier": "L2"},
+
     "hypothesis": {"text": "the disk"}, "settle": {"number": 1, "holds": True}, "fix": {"text": "grew it"},
+    "link": {"to": "INC-1"}, "split": {"symptoms": ["nothing"]},
     "use": {"solution": "INC-1"}, "bridge": {"link": "https://meet.example/1"}, "end-bridge": {"text": "talked"},
     "prevent": {"text": "cleaned up"}, "decline": {"text": "no need"}, "run": {"name": "nothing"},
     "draft": {"status": "investigating", "body": "we look"}, "publish": {"status": "investigating", "body": "we look"},
@@ -89,7 +91,10 @@ class World:
         if n >= len(tickets):
             return
         try:
-            done = await self.pipeline.act(tickets[n].key, action, SYSTEM, now=self.now, **ARGUMENTS.get(action, {}))
+            arguments = ARGUMENTS.get(action, {})
+            if action == "split" and len(tickets[n].symptoms) > 1:
+                arguments = {"symptoms": [tickets[n].symptoms[0].id]}
+            done = await self.pipeline.act(tickets[n].key, action, SYSTEM, now=self.now, **arguments)
         except NotAllowed:
             return
         if action == "ack":

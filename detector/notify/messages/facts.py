@@ -43,6 +43,7 @@ def incident(ticket: Ticket, timeline: Sequence[TimelineEntry] = ()) -> dict[str
         "hypotheses": [{"number": h.number, "text": h.text, "state": h.state} for h in ticket.hypotheses],
         "cause": ticket.cause, "fix": ticket.fix, "prevention": ticket.prevention,
         "breach": ticket.breach, "checklist": list(ticket.checklist),
+        "links": [{"key": link.key, "how": link.how} for link in ticket.links],
         "questions": [{"number": q.number, "text": q.text, "answer": q.answer} for q in ticket.questions],
         "solutions_used": [{"key": u.key, "helped": u.helped} for u in ticket.used],
         "bridge": {"link": ticket.bridge.link, "dial_in": ticket.bridge.dial_in,

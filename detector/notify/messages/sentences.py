@@ -205,6 +205,10 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
         f"The solution of {_text(data, 'used', 40)} {'helped' if data.get('helped') is True else 'did not help'}"
         + _because(data, "text")
     ),
+    "linked": lambda data, at, zone: f"{_text(data, 'how', 20).replace('-', ' ').capitalize()} {_text(data, 'to', 40)}",
+    "symptoms-moved": lambda data, at, zone: (
+        f"{len(_list(data, 'symptoms'))} symptoms go on in {_text(data, 'to', 40)}" + _because(data)
+    ),
     "bridge-opened": _bridge_opened,
     "bridge-ended": lambda data, at, zone: "The call is over" + _because(data, "text"),
     "action-run": lambda data, at, zone: f"Runs {_text(data, 'name', 100)}" + _because(data, "says"),

@@ -44,6 +44,8 @@ ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
     "fix": ("A fix was applied", models.Fix),
     "restore": ("The service works again", models.Restore),
     "record": ("Cause, fix and prevention", models.Record),
+    "link": ("It stands in a relation to another incident, or is a case of a problem", models.LinkTo),
+    "split": ("Some of its symptoms have another cause: they go on in a ticket of their own", models.Split),
     "ask": ("Ask the reporter: the basic questions of its category, or others; it waits", models.Ask),
     "use": ("A past solution was tried", models.Use),
     "bridge": ("A call about it, by link or telephone", models.OpenBridge),

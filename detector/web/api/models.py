@@ -16,7 +16,9 @@ from detector.nouns import (
     Mode,
     Phase,
     Priority,
+    ProblemState,
     PublicStatus,
+    Relation,
     Resolution,
     Source,
     State,
@@ -79,6 +81,11 @@ class HypothesisModel(BaseModel):
     number: int
     text: str
     state: Literal["stated", "confirmed", "rejected"]
+
+
+class LinkModel(BaseModel):
+    key: str
+    how: Relation
 
 
 class QuestionModel(BaseModel):
@@ -202,6 +209,7 @@ class Incident(BaseModel):
     prevention: str
     breach: Literal["suspected", "confirmed", "dismissed"] | None
     checklist: list[str]
+    links: list[LinkModel]
     questions: list[QuestionModel]
     solutions_used: list[UsedModel]
     bridge: BridgeModel | None
@@ -310,6 +318,51 @@ class Reply(Body):
 class Inform(Body):
     tier: Tier
     text: Text = ""
+
+
+class LinkTo(Body):
+    to: Line = Field(description="The key of an incident or a problem.")
+    how: Literal["related", "caused-by", "causes"] = "related"
+
+
+class Split(Body):
+    symptoms: list[Line] = Field(min_length=1, max_length=500, description="Ids of those that have another cause.")
+    reason: Text = ""
+
+
+class OpenProblem(Body):
+    title: Line
+    service: Line | None = Field(None, description="Default: it concerns all.")
+    category: Line | None = None
+    cause: Text = ""
+    workaround: Text = ""
+
+
+class ChangeProblem(Body):
+    version: int = Field(description="The one that was read: an older one is refused.")
+    title: Line | None = None
+    state: ProblemState | None = None
+    cause: Text | None = None
+    workaround: Text | None = None
+
+
+class ProblemModel(BaseModel):
+    key: str
+    version: int
+    title: str
+    state: ProblemState
+    service: str
+    category: str
+    cause: str
+    workaround: str
+    opened_at: Time
+    opened_by: str
+    changed_at: Time | None
+    changed_by: str
+
+
+class ProblemPage(BaseModel):
+    items: list[ProblemModel]
 
 
 class Ask(Body):

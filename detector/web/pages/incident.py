@@ -35,7 +35,7 @@ LARGE, SMALL = (720, 300), (480, 240)
 _MACHINES = frozenset({"detector", "rules", "pipeline"})
 _MOST_ENTRIES = 200
 _NOISY = frozenset({"forecast-changed", "clock-started", "clock-met", "clock-warned"})
-_LISTS = frozenset({"questions", "attendees", "components"})
+_LISTS = frozenset({"questions", "attendees", "components", "symptoms"})
 RESOLUTIONS: Mapping[Resolution, str] = {
     "fixed": "somebody repaired it",
     "prevented": "somebody acted before users were hurt",
@@ -134,6 +134,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             reporter_link=deps.links.path(ticket.key),
             changes=await changes_before(deps, ticket), held=held(timeline, now),
             earlier=max(0, len(timeline) - _MOST_ENTRIES),
+            known_errors=await deps.actions.problems.known_errors(ticket.service),
             book=runbook(ticket, options.response), proposed=proposed(ticket, options.response),
             filled=lambda action: filled(action, ticket), effect=effect(ticket, now), call=proposes_bridge(ticket),
             description=(ticket.description or "").splitlines()[:200],

@@ -45,7 +45,7 @@ def process(ticket: Ticket, categories: Sequence[str], basics: Sequence[str] = (
     if ticket.state not in ENDED:
         forms += _decisions(ticket) + _investigation(ticket) + _handling(ticket, categories)
     if ticket.state not in ENDED:
-        forms += _calls(ticket)
+        forms += _calls(ticket) + _relations(ticket)
     if ticket.reporter is not None and ticket.state not in ENDED:
         left = [text for text in basics if text not in {q.text for q in ticket.questions}]
         asked = Field("questions", "Questions, one a line", required=True, value="\n".join(left))
@@ -104,6 +104,19 @@ def _calls(ticket: Ticket) -> list[Form]:
             Field("text", "How"),
         )  # fmt: skip
         forms.append(Form("use", "Past solution used", "so that it is known which ones help", "Record it", fields))
+    return forms
+
+
+def _relations(ticket: Ticket) -> list[Form]:
+    hows = (("related", "related to"), ("caused-by", "caused by"), ("causes", "the cause of"))
+    fields: tuple[Field, ...] = (
+        Field("to", "Key of an incident or a problem", "line", required=True), Field("how", "It is", "choice", hows)
+    )  # fmt: skip
+    forms = [Form("link", "Link", "with another incident, or a problem behind it", "Link them", fields)]
+    if len(ticket.symptoms) > 1:
+        options = tuple((s.id, s.summary or s.name) for s in ticket.symptoms)
+        fields = (Field("symptoms", "Goes on in a ticket of its own", "choice", options), Field("reason", "Why"))
+        forms.append(Form("split", "Split", "a symptom has another cause", "Split it off", fields))
     return forms
 
 
