@@ -55,6 +55,7 @@ from detector.tickets.desk import Committed, Desk
 from detector.tickets.outbox import Outbox
 from detector.tickets.owed import Route
 from detector.tickets.trace import Trace
+from detector.tickets.views import Views
 from detector.web.app import create_app
 from detector.web.auth import Access, AccessError, tls
 from detector.web.deps import Deps, ReloadRefused, Theme
@@ -229,6 +230,8 @@ class App:
             desk=self.pipeline.desk,
             actions=self.pipeline,
             trace=Trace(self.pipeline.desk),
+            views=Views(self.pipeline.desk),
+            settings=lambda: self.loaded.root.model_dump(mode="json", by_alias=True),
             query=self._query,
             status=self.health.status,
             healthy=lambda: [],

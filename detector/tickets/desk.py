@@ -10,11 +10,12 @@ import asyncio
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, func, select, update
+from sqlalchemy import JSON, Connection, Select, cast, exists, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from detector.nouns import SYSTEM, Call, Ticket, TimelineEntry, Viewer
@@ -38,6 +39,9 @@ from detector.tickets.owed import Route
 from detector.tickets.similar import similar
 
 T = TypeVar("T")
+SEARCHED = 20_000
+_KEY = re.compile("INC-[0-9]{1,12}", re.IGNORECASE)
+_TOLD = ("title", "description", "cause", "fix", "category")
 PAST = 50
 """A service's last tickets among which similar ones are looked for."""
 
@@ -150,6 +154,23 @@ class Desk:
         past = await self._tickets(statement.order_by(t.c.id.desc()).limit(PAST))
         return replace(ticket, similar=similar(ticket, past))
 
+    async def search(self, words: Sequence[str], viewer: Viewer, most: int = 50) -> list[Ticket]:
+        """The newest tickets in which every word occurs, in what was told of them or in a symptom; among the newest
+        20,000."""
+        t, s = schema.tickets, schema.symptoms
+        newest = select(func.max(t.c.id) - SEARCHED).scalar_subquery()
+        statement = _visible(select(t.c.id, t.c.version, t.c.doc), viewer).where(t.c.id > newest)
+        statement = statement.where(t.c.mode != "shadow")
+        for word in words:
+            signs = plain_text(word).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+            like = f"%{signs}%"
+            told = [self._inside(t.c.doc, name).ilike(like, escape="\\") for name in _TOLD]
+            seen = or_(*(self._inside(s.c.doc, name).ilike(like, escape="\\") for name in ("summary", "name")))
+            own = exists().where(s.c.ticket_id == t.c.id, seen)
+            key = t.c.id == int(word[4:]) if _KEY.fullmatch(word) else false()
+            statement = statement.where(or_(key, t.c.service.ilike(like, escape="\\"), *told, own))
+        return await self._tickets(statement.order_by(t.c.id.desc()).limit(most))
+
     async def opened_between(self, start: int, end: int, most: int = 50_000) -> list[Ticket]:
         """The newest ``most`` that were opened from ``start`` to before ``end`` (ms), for figures: without their
         symptoms, and without restricted ones."""
@@ -225,6 +246,12 @@ class Desk:
         """Raises StorageError where the database cannot be written."""
         nothing = update(schema.tickets).where(schema.tickets.c.id == -1).values(version=0)
         await self.transact(lambda connection: connection.execute(nothing))
+
+    def _inside(self, column: Any, name: str) -> Any:
+        """A text inside a document."""
+        if self.engine.dialect.name == "sqlite":
+            return func.json_extract(column, f"$.{name}")
+        return cast(column, JSON)[name].as_string()
 
     async def _tickets(self, statement: Select[Any]) -> list[Ticket]:
         with storage_errors():

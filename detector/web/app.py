@@ -13,7 +13,19 @@ from detector.web.api import silences as silences_api
 from detector.web.api import statistics as statistics_api
 from detector.web.api import why as why_api
 from detector.web.deps import Deps
-from detector.web.pages import board, incident, report, silences, static, statistics, status, why
+from detector.web.pages import (
+    board,
+    incident,
+    postmortem,
+    report,
+    settings,
+    silences,
+    static,
+    statistics,
+    status,
+    tools,
+    why,
+)
 from detector.web.pages import problems as problems_page
 from detector.web.pages.layout import Layout
 from detector.web.sse import Hub, stream
@@ -50,6 +62,9 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *silences.routes(deps, layout),
             *why.routes(deps, layout),
             *status.routes(deps, layout),
+            *postmortem.routes(deps, layout),
+            *tools.routes(deps, layout),
+            *settings.routes(deps, layout),
             *problems_page.routes(deps, layout),
             *statistics.routes(deps, layout),
             *static.routes(),

@@ -17,6 +17,7 @@ from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
 from detector.tickets.problems import Problems
 from detector.tickets.trace import Posted, Traced
+from detector.tickets.views import Views
 from detector.web.auth import Access
 from detector.web.links import Links
 from detector.web.options import WebOptions
@@ -30,6 +31,7 @@ class Desk(Protocol):
     async def ticket(self, key: str, viewer: Viewer) -> Ticket | None: ...
     async def tickets(self, query: TicketQuery, viewer: Viewer) -> TicketPage: ...
     async def similar(self, ticket: Ticket, viewer: Viewer) -> Ticket: ...
+    async def search(self, words: Sequence[str], viewer: Viewer, most: int = 50) -> Sequence[Ticket]: ...
     async def opened_between(self, start: int, end: int, most: int = 50_000) -> Sequence[Ticket]: ...
     async def families(self, keys: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
     async def public(self, since: int, most: int = 500) -> Sequence[Ticket]: ...
@@ -173,6 +175,7 @@ class Deps:
     desk: Desk
     actions: Actions
     trace: Trace
+    views: Views
     query: Query
     status: Callable[[], StatusFacts]
     healthy: Callable[[], Sequence[str]]
@@ -182,6 +185,8 @@ class Deps:
     services: Callable[[], Sequence[ServiceFact]] = field(default=lambda: ())
     oncall: Callable[[], Sequence[OnCallFact]] = field(default=lambda: ())
     ingest: Sequence[web.RouteDef] = ()
+    settings: Callable[[], Mapping[str, Any]] = field(default=dict)
+    """The configuration without its secrets."""
     changes: ChangeBook = field(default_factory=NoChanges)
     needs: Callable[[str], Sequence[str]] = field(default=lambda _: ())
     """The services that one needs, as the catalogue says."""

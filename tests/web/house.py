@@ -18,6 +18,7 @@ from detector.pipeline import Pipeline
 from detector.series.identity import symptom_id
 from detector.telemetry import Telemetry
 from detector.tickets.trace import Trace
+from detector.tickets.views import Views
 from detector.web.app import create_app
 from detector.web.auth import Access
 from detector.web.deps import Deps, OnCallFact, ServiceFact, SourceFact, StatusFacts, Theme
@@ -58,8 +59,8 @@ def deps(pipeline: Pipeline, clock: Clock, telemetry: Telemetry, options: WebOpt
 
     return Deps(
         options=options, access=Access(options, config), clock=clock, telemetry=telemetry, desk=pipeline.desk,
-        actions=pipeline, trace=Trace(pipeline.desk), query=query, status=status, healthy=lambda: (),
-        ready=lambda: (), reload=reload, chart=chart,
+        actions=pipeline, trace=Trace(pipeline.desk), views=Views(pipeline.desk), query=query, status=status,
+        healthy=lambda: (), ready=lambda: (), reload=reload, chart=chart,
         services=lambda: (ServiceFact("storage", "storage", "high", ("network",), "https://runbooks.example/storage"),),
         changes=pipeline.changes, needs=lambda service: ("network",) if service == "storage" else (),
         oncall=lambda: (OnCallFact("storage", ("ann",), ("console",)), OnCallFact("web")),

@@ -14,6 +14,7 @@ from detector.tickets.desk import TicketQuery
 from detector.web.api.incidents import every_open, services
 from detector.web.auth import VIEWER
 from detector.web.deps import Deps
+from detector.web.graph import picture
 from detector.web.pages.layout import Layout
 from detector.web.pages.spark import Spark, spark
 from detector.web.pages.text import shape
@@ -22,6 +23,7 @@ TABS = {
     "mine": "needs me", "predicted": "predicted", "disrupting": "disrupting", "open": "all open", "muted": "muted",
     "recent": "recent",
 }  # fmt: skip
+BULK = {"ack": "acknowledge", "resolve": "resolve as false alarm", "assign": "assign to me"}
 ROWS = 60
 """Rows of one page: it stays under 150 KB whatever the storm."""
 _RECENT = 60
@@ -135,6 +137,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         start = (_number(request.query.get("page", "")) - 1) * ROWS
         return await layout.render(
             request, "board.html", here, tab=tab, tabs=TABS, counts=counts, now=now, q=" ".join(words),
+            views=await deps.views.of(viewer.name), bulk=BULK,
             rows=made.of(shown[start : start + ROWS], viewer), total=len(shown), start=start,
             per_page=ROWS,
         )  # fmt: skip
@@ -142,9 +145,15 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
     async def service_list(request: web.Request) -> web.Response:
         here = layout.here
         items = await services(deps, request[VIEWER])
+        shapes: dict[str, str] = {}
+        for ticket in sorted(await every_open(deps, request[VIEWER]), key=lambda t: t.phase == "disrupting"):
+            if ticket.phase in ("predicted", "disrupting", "recovering"):
+                shapes[ticket.service] = ticket.phase
+        drawn = picture({item["name"]: item["depends_on"] for item in items if item["catalogued"]}, shapes)
         return await layout.render(
-            request, "services.html", here, items=items, oncall=deps.oncall(), now=deps.clock.now()
-        )
+            request, "services.html", here, items=items, oncall=deps.oncall(), now=deps.clock.now(), shapes=shapes,
+            picture=drawn,
+        )  # fmt: skip
 
     return [web.get("/", board), web.get("/services", service_list)]
 
