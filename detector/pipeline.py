@@ -212,7 +212,7 @@ class Pipeline:
             await self._post((), alerts, now)
 
     async def report(self, report: Report, who: str = "reporter") -> Ticket:
-        """A person's words become a ticket; the same idempotency key finds the same one."""
+        """A person's words become a ticket; the same idempotency key finds the same one. ``who`` wrote them down."""
         async with self._lock:
             if report.idempotency_key and (known := await self.desk.known_report(report.idempotency_key)):
                 return known
@@ -222,7 +222,9 @@ class Pipeline:
                     trial.new_key(), report.received_at, who, kind=report.kind, source="report",
                     service=report.service or "unknown", mode="ticket", phase=None, title=report.title,
                     description=report.description, reporter=report.reporter, restricted=report.security,
-                    reported_at=report.received_at, idempotency_key=report.idempotency_key,
+                    reported_at=report.received_at if report.told_at is None else report.told_at,
+                    idempotency_key=report.idempotency_key, follows=report.follows, channel=report.channel,
+                    mail=report.mail,
                 )
             )  # fmt: skip
             done = await self._commit(trial, {}, report.received_at)
