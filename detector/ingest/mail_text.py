@@ -31,7 +31,7 @@ _MOST_LINES = 20_000
 
 
 def from_html(text: str) -> str:
-    """The text that a reader of the HTML would see, one line for each of its blocks; quoted mails are marked as such."""
+    """The text that a reader of the HTML would see, one line for each of its blocks; quoted mails are marked."""
     out: list[str] = []
     at = 0
     while (start := text.find("<", at)) >= 0:
