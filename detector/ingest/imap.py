@@ -92,7 +92,8 @@ class Mailbox:
         try:
             imap.logout()
         except (imaplib.IMAP4.error, OSError):
-            imap.shutdown()
+            with suppress(OSError):
+                imap.shutdown()
 
     def abandon(self) -> None:
         """Cut the connection, from whatever thread: a step that waits for the server ends."""
