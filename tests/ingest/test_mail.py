@@ -221,9 +221,9 @@ def test_parts_below_the_limit_of_depth_are_not_looked_for() -> None:
 
 QUOTES = {
     "gmail": "On Tue, 24 Nov 2026 at 09:30, Service desk <desk@example.org> wrote:\n> Which browser?",
-    "broken line": "On Tue, 24 Nov 2026 at 09:30, Service desk with a very long name\n<desk@example.org> wrote:\n> Which?",
+    "broken line": "On Tue, 24 Nov 2026 at 09:30, the Service desk\n<desk@example.org> wrote:\n> Which?",
     "german": "Am 24.11.2026 um 09:30 schrieb Service desk:\n> Which browser?",
-    "outlook": "________________________________\nFrom: Service desk <desk@example.org>\nSent: Tuesday\nTo: Kim\n\nWhich?",
+    "outlook": "________________________________\nFrom: Service desk\nSent: Tuesday\nTo: Kim\n\nWhich?",
     "original": "-----Original Message-----\nFrom: x\n\nWhich browser?",
     "ours": f"> --- Please {ANSWER_ABOVE} ---\n> Which browser?",
     "bare": "> Which browser?\n> Really.",
@@ -252,7 +252,7 @@ def test_of_what_is_forwarded_nothing_is_cut() -> None:
 def test_html_of_the_common_programs() -> None:
     text = (
         "<head><title>x</title><style>p{}</style></head><div>Firefox &amp; <b>Edge</b><br>both</div>"
-        '<ul><li>one</li><li>two</li></ul><div class="gmail_quote">On Monday Ann wrote:<blockquote>old</blockquote></div>'
+        '<ul><li>one</li><li>two</li></ul><div class="gmail_quote">On Monday Ann wrote:<blockquote>x</blockquote></div>'
     )
     raw = mail(text, content_type="text/html", in_reply_to="<a@b>")
     assert read(raw).text == "Firefox & Edge\nboth\n\n- one\n\n- two"

@@ -131,7 +131,7 @@ async def test_what_no_person_wrote_says_so(tmp_path: Path) -> None:
 
 @given(
     st.text(max_size=200), st.lists(st.text(max_size=60), max_size=30),
-    st.sampled_from(["kim@example.org", "kim@example.org\r\nBcc: x@y.org", "kim@example.org,x@y.org", "k\u00edm@x.org"]),
+    st.sampled_from(["kim@example.org", "kim@example.org\r\nBcc: x@y.org", "kim@x.org,x@y.org", "k\u00edm@x.org"]),
 )  # fmt: skip
 def test_nothing_that_is_put_into_it_adds_a_header_or_a_recipient(
     subject: str, references: list[str], recipient: str
@@ -141,7 +141,7 @@ def test_nothing_that_is_put_into_it_adds_a_header_or_a_recipient(
     try:
         raw = composed(message, SENDER, NOW)
     except Refused as refused:
-        assert refused.reason == "invalid"  # noqa: PT017
+        assert refused.reason == "invalid"
         return
     assert mailbox(recipient)
     head = raw.partition(b"\r\n\r\n")[0]

@@ -65,7 +65,8 @@ class Letters:
 
     async def deliver(self, message: Message) -> Receipt:
         """Hand it to the server; the receipt is its Message-ID."""
-        assert message.envelope is not None, "only letters are handed to this channel"
+        if message.envelope is None:
+            raise Refused("invalid", "only letters to reporters go out here")
         raw = composed(message, self._sender, self._clock.now())
         try:
             async with asyncio.timeout(self.timeout / 1000):
