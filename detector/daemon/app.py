@@ -32,7 +32,7 @@ from detector.daemon.actions import ActionRunner
 from detector.daemon.driver import Driver
 from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
-from detector.daemon.mail import Inbox, collect, letters
+from detector.daemon.mail import Inbox, collect, lettered
 from detector.heart import Heart
 from detector.ingest import post, receive, receive_events, scrape
 from detector.ingest.backfill import BackfillError, HistoryChunk, history
@@ -53,7 +53,6 @@ from detector.shard import Plan, Query
 from detector.telemetry import Telemetry
 from detector.tickets.database import address
 from detector.tickets.desk import Committed, Desk
-from detector.tickets.letters import CHANNEL as LETTERS
 from detector.tickets.outbox import Outbox
 from detector.tickets.owed import Route
 from detector.tickets.trace import Trace
@@ -247,7 +246,8 @@ class App:
             oncall=self.health.oncall,
             ingest=[
                 *receive.routes(self.intake, who=lambda request: request[VIEWER].name),
-                *receive_events.routes(self.intake), *post.routes(self.inbox),
+                *receive_events.routes(self.intake),
+                *post.routes(self.inbox),
             ],
             changes=self.pipeline.changes,
             needs=lambda service: self.loaded.catalogue.needs(service),
@@ -449,15 +449,8 @@ class App:
                 log.error("channel %s was left out: %s", named.name, error)
                 continue
             found[named.name] = (named, channel)
-        if loaded.root.mail.smtp is not None:
-            known = self._channels.get(LETTERS)
-            options = (loaded.root.mail, loaded.root.web.url)
-            if known is None or known[0] != options:
-                folder = loaded.path.parent
-                known = options, letters(self.pipeline, self.links, *options, folder, self.clock)
-            found[LETTERS] = known
-        self._channels = found
-        return [channel for _, channel in found.values()]
+        self._channels = found | lettered(self._channels, self.pipeline, self.links, loaded, self.clock)
+        return [channel for _, channel in self._channels.values()]
 
     # --- stop ---------------------------------------------------------------------------------------------------------
 

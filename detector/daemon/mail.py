@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from detector.config.mail import MailOptions
 from detector.ingest import imap
 from detector.ingest.mail import Mail, Rejected, Taken, parse
 from detector.ingest.receive import Unavailable
-from detector.notify.channels.letters import Letters
+from detector.notify.channels import Channel
+from detector.notify.channels.letters import CHANNEL, Letters
 from detector.notify.channels.thread import OneThread, wait
 from detector.notify.messages import Envelope, Message, letter
 from detector.notify.messages.letter import is_automatic
@@ -191,6 +192,19 @@ async def collect(inbox: Inbox, loaded: Callable[[], Loaded], clock: Clock, now:
     finally:
         thread.close()
     return clock.now() + (0 if more else options.poll)
+
+
+def lettered(
+    known: Mapping[str, tuple[Any, Channel]], pipeline: Pipeline, links: Links, loaded: Loaded, clock: Clock
+) -> dict[str, tuple[Any, Channel]]:
+    """The channel of letters by its name with what it was built from; the very one that is ``known`` where that is the
+    same. None where no server is configured."""
+    options = (loaded.root.mail, loaded.root.web.url)
+    if loaded.root.mail.smtp is None:
+        return {}
+    if CHANNEL in known and known[CHANNEL][0] == options:
+        return {CHANNEL: known[CHANNEL]}
+    return {CHANNEL: (options, letters(pipeline, links, *options, loaded.path.parent, clock))}
 
 
 def letters(pipeline: Pipeline, links: Links, options: MailOptions, url: str, folder: Path, clock: Clock) -> Letters:
