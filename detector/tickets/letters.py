@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from detector.nouns import Change, Closed, Merged, Opened, Replied, Resolved, Ticket, Waiting
+from detector.nouns import Asked, Change, Closed, Merged, Opened, Replied, Resolved, Ticket, Waiting
 from detector.tickets.lifecycle import REPORTER
 from detector.words import mailbox
 
@@ -45,7 +45,9 @@ def letters(after: Ticket, changes: Sequence[Change]) -> list[Letter]:
                 found.append(Letter("received", "received", to))
             case Replied(at=at, text=text):
                 found.append(Letter("replied", f"replied/{at}", to, text))
-            case Waiting(at=at, reason="user", text=text):
+            case Asked(at=at, questions=questions):
+                found.append(Letter("question", f"question/{at}", to, "\n".join(questions)))
+            case Waiting(at=at, reason="user", text=text) if not any(isinstance(c, Asked) for c in changes):
                 found.append(Letter("question", f"question/{at}", to, text))
             case Resolved(at=at, text=text):
                 found.append(Letter("resolved", f"{episode}/resolved/{at}", to, text))

@@ -279,6 +279,16 @@ async def test_P19_the_question_goes_by_mail_and_the_answer_by_mail_ends_the_wai
     assert (ticket.waiting, again.state, again.due_at) == (None, "running", resolution.due_at + HOUR)
 
 
+async def test_P19_the_basic_questions_go_by_one_letter_and_later_ones_by_another(desk: Desk) -> None:
+    await desk.send("Nothing can be bought")
+    await desk.letter()
+    await desk.act("ask", asked=("Which browser?", "Since when?"))
+    assert "Which browser?\nSince when?" in said(await desk.letter()).replace("\r", "")
+    await desk.act("ask", asked=("From where?",))
+    assert "From where?" in said(await desk.letter())
+    assert len(desk.server.raw) == 3
+
+
 async def test_P23_the_letter_asks_whether_it_is_solved_and_the_page_takes_the_word(desk: Desk) -> None:
     await desk.send("Nothing can be bought")
     await desk.letter()
