@@ -198,11 +198,11 @@ def incidents(
         str,
         typer.Argument(
             metavar="ACTION",
-            help="list|show|ack|assign|escalate|note|resolve|close|reopen|merge|decide|categorise|prioritise|wait|resume|"
-            "reply|inform|hypothesis|settle|fix|restore|record|judge|check",
+            help="list|show|log|ack|assign|escalate|note|resolve|close|reopen|merge|decide|categorise|prioritise|wait|"
+            "resume|reply|inform|hypothesis|settle|fix|restore|record|judge|check",
         ),
     ],
-    key: Annotated[str | None, typer.Argument(metavar="INC-n")] = None,
+    key: Annotated[str | None, typer.Argument(metavar="INC-n", help="log: what was told on the phone.")] = None,
     argument: Annotated[
         str | None,
         typer.Argument(metavar="VALUE", help="assignee, tier, text, resolution, reason or key, as the action needs."),
@@ -216,11 +216,13 @@ def incidents(
     as_json: Annotated[bool, typer.Option("--json", help="The answer as it came.")] = False,
 ) -> None:
     """The ticket desk in the shell, against a running daemon."""
-    from detector.shell import Unreachable, Wrong, act_incident, list_incidents
+    from detector.shell import Unreachable, Wrong, act_incident, list_incidents, log_call
 
     try:
         if action == "list":
             ok = list_incidents(url, {"state": state, "phase": phase, "service": service}, as_json)
+        elif action == "log":
+            ok = log_call(url, key, as_json, more or ())
         else:
             fields = [*(more or []), *(["force=true"] if force else [])]
             ok = act_incident(url, action, key, argument, as_json, fields)

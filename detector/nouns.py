@@ -191,7 +191,11 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a person told the desk, in their words. ``security`` restricts it from its first byte."""
+    """What a person told the desk, in their words. ``security`` restricts it from its first byte.
+
+    ``channel``: page | json | mail | call. ``mail``: the Message-ID that it came by; ``follows``: the ticket that it
+    speaks of; ``told_at`` (ms): when the person told it, where that was before it arrived.
+    """
 
     description: str
     received_at: int
@@ -201,6 +205,10 @@ class Report:
     kind: Kind = "undecided"
     security: bool = False
     idempotency_key: str = ""
+    channel: str = ""
+    mail: str = ""
+    follows: str | None = None
+    told_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -477,6 +485,8 @@ class Opened(Change):
     reported_at: int | None = None
     idempotency_key: str = ""
     follows: str | None = None
+    channel: str = ""
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -620,11 +630,13 @@ class Replied(Change):
 
 @dataclass(frozen=True, slots=True)
 class Answered(Change):
-    """What the reporter said, and the answers to questions by their numbers; ``solved``: that it is."""
+    """What the reporter said, and the answers to questions by their numbers; ``solved``: that it is. ``mail``: the
+    Message-ID that it came by."""
 
     text: str = ""
     answers: Mapping[int, str] = field(default_factory=dict)
     solved: bool = False
+    mail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -848,7 +860,7 @@ class Notification:
     ``dedup_key`` is the same for every message of one ticket on one channel (its thread, PagerDuty's dedup_key);
     ``idempotency_key`` is the message's own: a receiver that has seen it may drop it. ``event``: opened | worse |
     changed | acknowledged | resolved | test. ``urgency``: page | notify. ``thread``: the receipt of the thread's first
-    message on that channel, if any.
+    message on that channel, if any. ``recipient`` and ``text``: of a letter, to whom and what a person wrote in it.
     """
 
     id: int
@@ -863,6 +875,8 @@ class Notification:
     not_before: int
     attempts: int
     thread: str = ""
+    recipient: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,13 @@ A room keeps its options in a pydantic class of its own; ``config`` assembles th
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from typing import Annotated, Any
+import ssl
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 _UNITS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
@@ -83,3 +86,50 @@ def ms(text: str) -> int:
 
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": ["string", "integer"], "examples": ["16MiB"]})]
 """A size in bytes, written ``16MiB``."""
+
+
+class MailServer(Options):
+    """How one of the mail's servers is reached. Paths are relative to the configuration."""
+
+    host: str = Field(min_length=1, max_length=253, pattern=r"^[^\s/@]+$")
+    port: int = Field(ge=1, le=65535)
+    security: Literal["none", "starttls", "tls"] = "tls"
+    """tls: from the first byte; starttls: asked for, and nothing goes on without it."""
+    ca_file: Path | None = None
+    """Whom to believe that it is the server; default: the system's certificate authorities."""
+    user: str | None = None
+    password_file: Path | None = None
+    timeout: Duration = Field(ms("20s"), ge=1000, le=ms("5m"))
+    """How long one step may take."""
+
+    @model_validator(mode="after")
+    def _together(self) -> MailServer:
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file belong together")
+        if self.user is not None and self.security == "none" and not _is_here(self.host):
+            raise ValueError("a password would travel readable: set security to starttls or tls")
+        return self
+
+    def password(self, folder: Path) -> str:
+        """What its file holds now; empty without a user. Raises OSError, or ValueError naming the file."""
+        if self.password_file is None:
+            return ""
+        path = folder / self.password_file
+        try:
+            text = path.read_text("utf-8").strip()
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is not UTF-8") from None
+        if not text or not text.isprintable():
+            raise ValueError(f"{path} must hold the password and nothing else")
+        return text
+
+    def tls(self, folder: Path) -> ssl.SSLContext:
+        """Raises OSError (ssl.SSLError among them) for a ca_file that cannot be used."""
+        return ssl.create_default_context(cafile=str(folder / self.ca_file) if self.ca_file else None)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -42,7 +42,7 @@ from detector.nouns import (
     Viewer,
 )
 from detector.telemetry import Telemetry
-from detector.tickets.acts import ACTIONS, NotAllowed
+from detector.tickets.acts import ACTIONS, NotAllowed, opening
 from detector.tickets.changes import Changes
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
 from detector.tickets.lifecycle import ending, fold, next_due
@@ -212,19 +212,12 @@ class Pipeline:
             await self._post((), alerts, now)
 
     async def report(self, report: Report, who: str = "reporter") -> Ticket:
-        """A person's words become a ticket; the same idempotency key finds the same one."""
+        """A person's words become a ticket; the same idempotency key finds the same one. ``who`` wrote them down."""
         async with self._lock:
             if report.idempotency_key and (known := await self.desk.known_report(report.idempotency_key)):
                 return known
             trial = self.board.trial(fold)
-            trial.apply(
-                Opened(
-                    trial.new_key(), report.received_at, who, kind=report.kind, source="report",
-                    service=report.service or "unknown", mode="ticket", phase=None, title=report.title,
-                    description=report.description, reporter=report.reporter, restricted=report.security,
-                    reported_at=report.received_at, idempotency_key=report.idempotency_key,
-                )
-            )  # fmt: skip
+            trial.apply(opening(trial.new_key(), report, who))
             done = await self._commit(trial, {}, report.received_at)
         return done[0].ticket
 

@@ -53,6 +53,7 @@ _ARGUMENT = {
     "check": "item",
 }
 """What the value after the key is, act by act."""
+_CALLER = ("name", "contact", "language")
 _COLUMNS = ("key", "priority", "phase", "state", "service", "category", "opened_at", "assignee", "title")
 
 
@@ -96,6 +97,27 @@ def list_incidents(url: str, filters: Mapping[str, str | None], as_json: bool) -
             break
     if not as_json:
         Console().print(table if table.row_count else "no incidents")
+    return True
+
+
+def log_call(url: str, text: str | None, as_json: bool, fields: Sequence[str] = ()) -> bool:
+    """Log what somebody tells on the phone, in their words; ``fields`` are ``name=value``: name, contact, language of
+    who called, and title, service, kind, security."""
+    if not text:
+        raise Wrong("`detector incidents log` needs what was told, and --set name='who called'")
+    body: dict[str, Any] = {"description": text, "channel": "call"}
+    for field in fields:
+        name, equals, value = field.partition("=")
+        if not equals or name not in (*_CALLER, "title", "service", "kind", "security"):
+            raise Wrong(f"--set {field!r}: write name=, contact=, language=, title=, service=, kind= or security=true")
+        if name in _CALLER:
+            body.setdefault("reporter", {})[name] = value
+        else:
+            body[name] = value == "true" if name == "security" else value
+    answer = _call(url, "/api/reports", body)
+    if "key" not in answer:
+        return _refused(answer)
+    print(json.dumps(answer) if as_json else answer["key"])
     return True
 
 

@@ -57,6 +57,18 @@ def _flatten(text: str) -> str:
     return "".join(out)
 
 
+ANSWER_ABOVE = "write your answer above this line"
+"""What our letters say at their head, and what an answer is cut at: what follows is ours."""
+
+_MAILBOX = re.compile(r"[^\s<>()\[\]\\,;:@\"\x00-\x1f\x7f]{1,64}@[^\s<>()\[\]\\,;:@\"\x00-\x1f\x7f]{1,253}")
+
+
+def mailbox(text: str) -> str:
+    """``text`` where it is one plain mail address, else empty: nothing that could be two, or end a header."""
+    text = text.strip()
+    return text if _MAILBOX.fullmatch(text) and ".." not in text and not _SURROGATE.search(text) else ""
+
+
 def cut(text: str, limit: int) -> str:
     """At most ``limit`` characters, the last one ``…`` when something was left out; never inside what is read as one
     character (base and marks, joined emoji, flags, Hangul syllables; the main rules of UAX #29)."""

@@ -18,6 +18,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from detector.anomaly.options import AnomalyOptions
 from detector.config.load import ConfigError, Problem, read, validate
+from detector.config.mail import MailOptions
 from detector.incidents.catalogue import Catalogue, CatalogueOptions
 from detector.incidents.mute import NoiseOptions
 from detector.incidents.options import IncidentOptions
@@ -74,6 +75,13 @@ class Root(NotifyOptions):
     noise: NoiseOptions = NoiseOptions()
     tickets: TicketOptions = TicketOptions()
     oncall: OnCallOptions = OnCallOptions()
+    mail: MailOptions = MailOptions()
+
+    @model_validator(mode="after")
+    def _linked(self) -> Root:
+        if self.mail.smtp is not None and self.web.external_url is None:
+            raise ValueError("mail.smtp: letters hold a link to their reader's page: set web.external_url")
+        return self
 
     @model_validator(mode="after")
     def _reachable(self) -> Root:

@@ -32,8 +32,9 @@ from detector.daemon.actions import ActionRunner
 from detector.daemon.driver import Driver
 from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
+from detector.daemon.mail import Inbox, collect, lettered
 from detector.heart import Heart
-from detector.ingest import receive, receive_events, scrape
+from detector.ingest import post, receive, receive_events, scrape
 from detector.ingest.backfill import BackfillError, HistoryChunk, history
 from detector.ingest.options import BackfillOptions
 from detector.ingest.scrape import Scraper
@@ -57,7 +58,7 @@ from detector.tickets.owed import Route
 from detector.tickets.trace import Trace
 from detector.tickets.views import Views
 from detector.web.app import create_app
-from detector.web.auth import Access, AccessError, tls
+from detector.web.auth import VIEWER, Access, AccessError, tls
 from detector.web.deps import Deps, ReloadRefused, Theme
 from detector.web.links import Links
 from detector.web.options import WebConfig, WebOptions
@@ -137,6 +138,11 @@ class App:
         )
         self.intake = DaemonIntake(self.router, self.pipeline, self.driver, self.telemetry)
         self.driver.owe(self._recovered)
+        self.links = self._links()
+        self.inbox = Inbox(
+            self.pipeline, self.links, lambda: self.loaded.root.mail, self.intake.now, self.telemetry,
+            lambda: self.intake.closed,
+        )  # fmt: skip
         await self._notify(desk, web_options)
         await self._respond()
         self.scraper = Scraper(self.intake, self.clock)
@@ -175,6 +181,7 @@ class App:
         except (ValueError, StorageError) as error:
             raise StartError(f"the database cannot be used: {error}") from None
         self._stack.push_async_callback(_named("database", desk.close))
+        desk.letters = loaded.root.mail.smtp is not None
         desk.calls = lambda ticket, now: calls(ticket, self.loaded.root.oncall, now)
         return desk
 
@@ -240,10 +247,14 @@ class App:
             chart=self._chart,
             services=self.health.services,
             oncall=self.health.oncall,
-            ingest=[*receive.routes(self.intake), *receive_events.routes(self.intake)],
+            ingest=[
+                *receive.routes(self.intake, who=lambda request: request[VIEWER].name),
+                *receive_events.routes(self.intake),
+                *post.routes(self.inbox),
+            ],
             changes=self.pipeline.changes,
             needs=lambda service: self.loaded.catalogue.needs(service),
-            links=self._links(),
+            links=self.links,
         )
         try:
             context = tls(config, self.loaded.path.parent)
@@ -283,6 +294,9 @@ class App:
             beat = Heartbeat(root.heartbeat, self.health.works, self._session, self.clock, self.telemetry)
             self._isolated("heartbeat", beat.run)
         self._isolated("scraper", self._scrape)
+        if self.settings.event_time != "samples":
+            look = partial(collect, self.inbox, lambda: self.loaded, self.clock)
+            self._isolated("mailbox", lambda: every(self.clock, look))
 
     async def _scrape(self) -> None:
         """History first, then the targets; whatever is pushed meanwhile is told to come again."""
@@ -413,6 +427,7 @@ class App:
             await self.router.commit(prepared)
             self.pipeline.set_policy(_policy(loaded))
             self.pipeline.desk.routes = _routes(loaded)
+            self.pipeline.desk.letters = loaded.root.mail.smtp is not None
             self.driver.set_options(loaded.root)
             self._access_now.commit(access)
             await self.deliverer.replace(built, web_options.url, loaded.zone)
@@ -425,20 +440,20 @@ class App:
 
     async def _build_channels(self, loaded: Loaded) -> list[Channel]:
         """Channels whose options did not change are the same objects; one that cannot be built is reported by name."""
-        found = {}
-        for options in loaded.root.channels:
-            known = self._channels.get(options.name)
-            if known is not None and known[0] == options:
-                found[options.name] = known
+        found: dict[str, tuple[Any, Channel]] = {}
+        for named in loaded.root.channels:
+            known = self._channels.get(named.name)
+            if known is not None and known[0] == named:
+                found[named.name] = known
                 continue
             try:
-                channel = await asyncio.to_thread(build, options, self._session, self.clock, loaded.zone, self._stream)
+                channel = await asyncio.to_thread(build, named, self._session, self.clock, loaded.zone, self._stream)
             except ValueError as error:
-                log.error("channel %s was left out: %s", options.name, error)
+                log.error("channel %s was left out: %s", named.name, error)
                 continue
-            found[options.name] = (options, channel)
-        self._channels = found
-        return [channel for _, channel in found.values()]
+            found[named.name] = (named, channel)
+        self._channels = found | lettered(self._channels, self.pipeline, self.links, loaded, self.clock)
+        return [channel for _, channel in self._channels.values()]
 
     # --- stop ---------------------------------------------------------------------------------------------------------
 

@@ -82,10 +82,10 @@ class DaemonIntake:
         self._driver.arrived(source)
         self._telemetry.alerts.labels(source, "stored").inc(len(alerts))
 
-    async def report(self, report: Report) -> str:
+    async def report(self, report: Report, who: str = "reporter") -> str:
         self._open()
         try:
-            return (await self._pipeline.report(report)).key
+            return (await self._pipeline.report(report, who)).key
         except StorageError as error:
             raise Unavailable(f"the report could not be stored: {error}", 5) from None
 

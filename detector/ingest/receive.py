@@ -54,16 +54,17 @@ class Intake(Protocol):
     def now(self) -> int: ...
     async def samples(self, kind: str, body: bytes, source: str) -> Stored | Rejected: ...
     async def alerts(self, alerts: Sequence[Alert], source: str) -> None: ...
-    async def report(self, report: Report) -> str: ...
+    async def report(self, report: Report, who: str = "reporter") -> str: ...
     def firing(self) -> Iterable[Shown]: ...
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def routes(intake: Intake) -> list[web.RouteDef]:
-    """The routes of ingest; ``/api/v2`` answers as an Alertmanager does, for amtool and karma."""
-    receiver = _Receiver(intake)
+def routes(intake: Intake, who: Callable[[web.Request], str] = lambda _: "operator") -> list[web.RouteDef]:
+    """The routes of ingest; ``/api/v2`` answers as an Alertmanager does, for amtool and karma. ``who`` sends a request,
+    where a report is logged for somebody else."""
+    receiver = _Receiver(intake, who)
     return [
         web.post("/api/v1/write", receiver.write),
         web.post("/webhooks/alertmanager", receiver.webhook),
@@ -78,8 +79,9 @@ def routes(intake: Intake) -> list[web.RouteDef]:
 
 
 class _Receiver:
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, who: Callable[[web.Request], str]) -> None:
         self._intake = intake
+        self._who = who
 
     # --- samples ------------------------------------------------------------------------------------------------------
 
@@ -184,7 +186,8 @@ class _Receiver:
         try:
             body = await read(request, REPORT_BYTES)
             report = _report(body, self._intake.now(), request.headers.get("Idempotency-Key", ""))
-            key = await self._intake.report(report)
+            called = report.channel == "call"
+            key = await self._intake.report(report, *([self._who(request)] if called else []))
         except TooLarge as error:
             return problem(413, str(error), request)
         except Malformed as error:
@@ -213,6 +216,7 @@ class _ReportBody(msgspec.Struct, forbid_unknown_fields=True):
     kind: str = "undecided"
     security: bool = False
     reporter: _Reporter | None = None
+    channel: str = "json"
 
 
 _reports = msgspec.json.Decoder(_ReportBody)
@@ -227,6 +231,10 @@ def _report(body: bytes, now: int, idempotency_key: str) -> Report:
         raise Malformed("description: say what is wrong, in your own words")
     if sent.kind not in ("undecided", "incident", "request"):
         raise Malformed(f"kind: {sent.kind[:20]!r} is not allowed; allowed: undecided, incident, request")
+    if sent.channel not in ("json", "call"):
+        raise Malformed(f"channel: {sent.channel[:20]!r} is not allowed; allowed: json, call")
+    if sent.channel == "call" and (sent.reporter is None or not sent.reporter.name.strip()):
+        raise Malformed("reporter: a call is logged with the name of who called")
     if len(idempotency_key) > 255:
         raise Malformed("Idempotency-Key: at most 255 characters")
     who = sent.reporter
@@ -246,6 +254,7 @@ def _report(body: bytes, now: int, idempotency_key: str) -> Report:
         kind=sent.kind,  # type: ignore[arg-type]
         security=sent.security,
         idempotency_key=idempotency_key,
+        channel=sent.channel,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from prometheus_client import Counter
 
 from detector.clock import Clock
-from detector.notify.channels import REASONS, Channel, DeliveryError, Receipt, Unavailable
+from detector.notify.channels import REASONS, Channel, DeliveryError, Receipt, Unavailable, Writes
 from detector.notify.messages import Attachment, Message, render, trial_message
 from detector.notify.outbox import Outbox
 from detector.notify.retry import after
@@ -201,7 +201,7 @@ class Deliverer:
         except Exception:
             log.exception("channel %s: %s: a defect", channel.name, notification.idempotency_key)
             return self._failed(channel, notification, Unavailable("crashed"))
-        self._count(channel.name, "sent")
+        self._count(channel.name, "sent", notification)
         self._failing.pop(channel.name, None)
         now = self._clock.now()
         self._telemetry.notification_latency.observe(max(0, now - notification.created_at) / 1000)
@@ -210,6 +210,8 @@ class Deliverer:
         return Sent(receipt.id[:255])
 
     async def _word(self, channel: Channel, notification: Notification) -> Message:
+        if isinstance(channel, Writes):
+            return await channel.word(notification)
         now = self._clock.now()
         message = render(notification, now, self._external_url, self._zone)
         wanted = channel.limits.pictures and notification.event in _PICTURED and not notification.ticket.restricted
@@ -240,15 +242,17 @@ class Deliverer:
         since, _ = self._failing.get(channel.name, (self._clock.now(), ""))
         self._failing[channel.name] = (since, failure.reason)
         if isinstance(outcome, Retry):
-            self._count(channel.name, "retried")
+            self._count(channel.name, "retried", notification)
             level, then = logging.WARNING, f"again in {(outcome.at - self._clock.now()) // 1000} s"
         else:
-            self._count(channel.name, "dead")
+            self._count(channel.name, "dead", notification)
             level, then = logging.ERROR, "given up"
         log.log(level, "channel %s: %s: %s; %s", channel.name, notification.idempotency_key, failure, then)
         return outcome
 
-    def _count(self, channel: str, result: str) -> None:
+    def _count(self, channel: str, result: str, notification: Notification | None = None) -> None:
+        if notification is not None and notification.ticket.restricted:
+            return  # no figure tells that it exists
         self._telemetry.notifications.labels(channel, result).inc()
 
 

@@ -29,6 +29,7 @@ from detector.nouns import (
     Kind,
     Merged,
     Noted,
+    Opened,
     Prioritised,
     Priority,
     PublicDrafted,
@@ -36,6 +37,7 @@ from detector.nouns import (
     Published,
     Reopened,
     Replied,
+    Report,
     Resolution,
     Resolved,
     Resumed,
@@ -54,6 +56,16 @@ from detector.tickets.public import MOST_UPDATES, STATUSES, components_of
 Verdict = Literal["confirmed", "dismissed"]
 CHECKLIST = ("contain", "assess", "notify-regulator", "notify-people", "review")
 """What a confirmed data breach needs done (GDPR Art. 33 and 34)."""
+
+
+def opening(key: str, report: Report, who: str) -> Opened:
+    """The ticket that a person's words open; ``who`` wrote them down."""
+    return Opened(
+        key, report.received_at, who, kind=report.kind, source="report", service=report.service or "unknown",
+        mode="ticket", phase=None, title=report.title, description=report.description, reporter=report.reporter,
+        restricted=report.security, reported_at=report.received_at if report.told_at is None else report.told_at,
+        idempotency_key=report.idempotency_key, follows=report.follows, channel=report.channel, mail=report.mail,
+    )  # fmt: skip
 
 
 def acknowledge(ticket: Ticket, who: str, now: int) -> list[Change]:

@@ -26,7 +26,7 @@ from detector.nouns import (
     SymptomsMoved,
     Ticket,
 )
-from detector.tickets import schema
+from detector.tickets import mails, schema
 from detector.tickets.codec import (
     alert_doc,
     change_data,
@@ -37,6 +37,7 @@ from detector.tickets.codec import (
     symptom_of,
     ticket_doc,
 )
+from detector.tickets.letters import CHANNEL, Letter
 from detector.tickets.owed import Owed, Route, owed, pending_pages_end
 
 PREFIX = "INC-"
@@ -91,8 +92,10 @@ def write(
     ledger: Sequence[Episode],
     routes: Sequence[Route],
     calls: Callable[[Ticket, int], Sequence[Call]] = nobody,
+    letters: bool = False,
 ) -> list[Committed]:
-    """Write all of it; raises Conflict where a ticket is not at the version that the draft was made from."""
+    """Write all of it; raises Conflict where a ticket is not at the version that the draft was made from. ``letters``:
+    whether reporters are written to."""
     names = _number(connection, drafts)
     written: list[tuple[int, Draft, Ticket, tuple[Change, ...]]] = []
     for draft in drafts:
@@ -102,7 +105,8 @@ def write(
     _write_tickets(connection, written)
     _write_symptoms(connection, written, names)
     _write_timeline(connection, written)
-    done = _owe(connection, written, routes, calls)
+    mails.keep(connection, [(id, change) for id, _, _, changes in written for change in changes])
+    done = _owe(connection, written, routes, calls, letters)
     _write_ledger(connection, ledger, names, {draft.after.key: ticket for _, draft, ticket, _ in written})
     return done
 
@@ -208,8 +212,9 @@ def _write_timeline(connection: Connection, written: _Written) -> None:
 
 
 def _owe(
-    connection: Connection, written: _Written, routes: Sequence[Route], calls: Callable[[Ticket, int], Sequence[Call]]
-) -> list[Committed]:
+    connection: Connection, written: _Written, routes: Sequence[Route],
+    calls: Callable[[Ticket, int], Sequence[Call]], letters: bool,
+) -> list[Committed]:  # fmt: skip
     o = schema.outbox
     rows: list[dict[str, Any]] = []
     done: list[Committed] = []
@@ -230,6 +235,9 @@ def _owe(
                     own.append(_outbox_row(id, ticket, route.channel, message, changes[-1].at))
             if message.urgency == "page" and not message.told_only:
                 own += _called(id, ticket, message, calls(ticket, changes[-1].at), changes[-1].at)
+        for letter in mails.owed(connection, ticket, changes) if letters else ():
+            addressed = {"recipient": letter.recipient, "doc": plain_text(letter.text)}
+            own.append(_outbox_row(id, ticket, CHANNEL, letter, changes[-1].at) | addressed)
         rows += own
         done.append(Committed(ticket, changes, tuple(dict.fromkeys(row["channel"] for row in own))))
     if rows:
@@ -345,13 +353,13 @@ def _is_owed(route: Route, message: Owed, ticket: Ticket, told: set[str]) -> boo
     return route.takes(ticket, message.urgency, message.tier or ticket.tier)
 
 
-def _outbox_row(id: int, ticket: Ticket, channel: str, message: Owed, now: int) -> dict[str, Any]:
+def _outbox_row(id: int, ticket: Ticket, channel: str, message: Owed | Letter, now: int) -> dict[str, Any]:
     thread = f"detector/{ticket.key}/{channel}"
     return {
         "ticket_id": id, "channel": channel, "event": message.event, "urgency": message.urgency,
         "reason": plain_text(message.reason), "dedup_key": thread, "idempotency_key": f"{thread}/{message.slug}",
         "state": "pending", "created_at": now, "not_before": now, "claimed_until": None, "attempts": 0, "receipt": "",
-        "settled_at": None,
+        "settled_at": None, "recipient": "", "doc": "",
     }  # fmt: skip
 
 

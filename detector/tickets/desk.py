@@ -19,7 +19,7 @@ from sqlalchemy import JSON, Connection, Select, cast, exists, false, func, or_,
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from detector.nouns import SYSTEM, Call, Ticket, TimelineEntry, Viewer
-from detector.tickets import schema
+from detector.tickets import mails, schema
 from detector.tickets.codec import alert_of, plain_text, ticket_of
 from detector.tickets.commit import (
     MOST,
@@ -73,6 +73,8 @@ class Desk:
         self.routes = tuple(routes)
         self.calls: Callable[[Ticket, int], Sequence[Call]] = nobody
         """Whom the pages of a ticket call in person, from now (ms) on."""
+        self.letters = False
+        """Whether reporters are written to."""
         self._turn = asyncio.Lock()
         self.writer = FileWriter.beside(made)
 
@@ -92,7 +94,9 @@ class Desk:
 
     async def commit(self, drafts: Sequence[Draft], ledger: Sequence[Episode] = ()) -> list[Committed]:
         """All of it or nothing; raises Conflict or StorageError, and nothing was done then."""
-        return await self.transact(lambda connection: write(connection, drafts, ledger, self.routes, self.calls))
+        return await self.transact(
+            lambda connection: write(connection, drafts, ledger, self.routes, self.calls, self.letters)
+        )
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
         """What ``work`` returns, once its transaction is durable. Writers of this process take turns here: SQLite would
@@ -241,6 +245,19 @@ class Desk:
             select(t.c.id, t.c.version, t.c.doc).where(t.c.idempotency_key == report_key(idempotency_key))
         )
         return found[0] if found else None
+
+    async def mails(self, key: str) -> list[str]:
+        """The Message-IDs of the mails that came in for the ticket, oldest first."""
+        with storage_errors():
+            async with self.engine.connect() as connection:
+                return await connection.run_sync(mails.of_ticket, number(key))
+
+    async def mailed(self, ids: Sequence[str]) -> str | None:
+        """The ticket that the last known of these mails belongs to."""
+        with storage_errors():
+            async with self.engine.connect() as connection:
+                id = await connection.run_sync(mails.ticket_of, ids)
+        return None if id is None else f"{PREFIX}{id}"
 
     async def writable(self) -> None:
         """Raises StorageError where the database cannot be written."""

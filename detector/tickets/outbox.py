@@ -55,7 +55,7 @@ class Outbox:
         return Notification(
             id=row.id, ticket=ticket, channel=channel, event=row.event, urgency=row.urgency, reason=row.reason,
             dedup_key=row.dedup_key, idempotency_key=row.idempotency_key, created_at=row.created_at,
-            not_before=row.not_before, attempts=row.attempts, thread=thread,
+            not_before=row.not_before, attempts=row.attempts, thread=thread, recipient=row.recipient, text=row.doc,
         )  # fmt: skip
 
     async def settle(self, id: int, outcome: Outcome, now: int) -> None:

@@ -55,7 +55,7 @@ def ask(
 
 
 def answer(
-    ticket: Ticket, who: str, now: int, text: str = "", answers: Mapping[int, str] | None = None
+    ticket: Ticket, who: str, now: int, text: str = "", answers: Mapping[int, str] | None = None, mail: str = ""
 ) -> list[Change]:  # fmt: skip
     """The reporter's word, and the answers to questions by their numbers; what waited for it goes on."""
     if ticket.state in ("closed", "merged"):
@@ -66,7 +66,7 @@ def answer(
         raise NotAllowed(f"{ticket.key} has no question {unknown[0]}")
     if not text.strip() and not given:
         raise NotAllowed("an answer needs a text")
-    changes: list[Change] = [Answered(ticket.key, now, who, text=cut_text(text), answers=given)]
+    changes: list[Change] = [Answered(ticket.key, now, who, text=cut_text(text), answers=given, mail=mail)]
     if ticket.waiting == "user":
         changes.append(Resumed(ticket.key, now, who, reason="the reporter has answered"))
     return changes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import os
+import re
 from pathlib import Path
 
 PREFIX = "/my/"
@@ -13,6 +14,7 @@ PUBLIC = "/status"
 """The page for everybody."""
 _BYTES = 18
 _SECRET = 32
+_MAIL_ID = re.compile(r"((INC-[0-9]{1,15})\.[0-9]{1,18})\.([A-Za-z0-9_=-]{24})@[^@\s]+")
 
 
 def is_open(path: str) -> bool:
@@ -50,6 +52,19 @@ class Links:
         key, _, sign = token.rpartition(".")
         return key if hmac.compare_digest(sign.encode(), self._sign(key).encode()) else None
 
-    def _sign(self, key: str) -> str:
-        digest = hmac.digest(self._secret, f"reporter\0{key}".encode("utf-8", "surrogateescape"), "sha256")
+    def mail_id(self, key: str, number: int, domain: str) -> str:
+        """The Message-ID of letter ``number`` about ticket ``key``: it proves that it was made here, and is always the
+        same."""
+        name = f"{key}.{number}"
+        return f"{name}.{self._sign(name, 'mail')}@{domain}"
+
+    def mail_key(self, message_id: str) -> str | None:
+        """The ticket that a letter of ours was about; None for a Message-ID that was not made here."""
+        found = _MAIL_ID.fullmatch(message_id)
+        if found is None:
+            return None
+        return found[2] if hmac.compare_digest(found[3].encode(), self._sign(found[1], "mail").encode()) else None
+
+    def _sign(self, key: str, use: str = "reporter") -> str:
+        digest = hmac.digest(self._secret, f"{use}\0{key}".encode("utf-8", "surrogateescape"), "sha256")
         return base64.urlsafe_b64encode(digest[:_BYTES]).decode()

@@ -61,7 +61,7 @@ class Desk:
         self._room()
         self.kept.extend(alerts)
 
-    async def report(self, report: Report) -> str:
+    async def report(self, report: Report, who: str = "reporter") -> str:
         self._room()
         self.reports.append(report)
         return "INC-7"

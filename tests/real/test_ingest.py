@@ -68,7 +68,7 @@ class Intake:
     async def alerts(self, alerts: Sequence[Alert], source: str) -> None:
         self.kept.extend(alerts)
 
-    async def report(self, report: Report) -> str:
+    async def report(self, report: Report, who: str = "reporter") -> str:
         return "INC-1"
 
     def firing(self) -> list[Shown]:

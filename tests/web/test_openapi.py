@@ -39,8 +39,8 @@ class Reports:
     def now(self) -> int:
         return NOW
 
-    async def report(self, report: Report) -> str:
-        return (await self.pipeline.report(report)).key
+    async def report(self, report: Report, who: str = "reporter") -> str:
+        return (await self.pipeline.report(report, who)).key
 
     async def samples(self, kind: str, body: bytes, source: str) -> Rejected:
         return Rejected(400, "malformed", "not taken here")

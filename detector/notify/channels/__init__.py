@@ -26,6 +26,7 @@ from detector.notify.channels.channel import (
     Receipt,
     Refused,
     Unavailable,
+    Writes,
 )
 from detector.notify.channels.console import ConsoleChannel, ConsoleOptions
 from detector.notify.channels.pagerduty import PagerDutyChannel, PagerDutyOptions
@@ -33,7 +34,7 @@ from detector.notify.channels.webhook import WebhookChannel, WebhookOptions
 
 __all__ = [
     "REASONS", "AnyChannelOptions", "Channel", "ChannelOptions", "DeliveryError", "HttpUrl", "Limits", "Reason",
-    "Receipt", "Refused", "Unavailable", "build",
+    "Receipt", "Refused", "Unavailable", "Writes", "build",
 ]  # fmt: skip
 
 AnyChannelOptions = Annotated[

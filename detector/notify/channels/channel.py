@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, get_args
+from typing import Annotated, Literal, Protocol, get_args, runtime_checkable
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
 from detector.notify.messages import Message
-from detector.nouns import Tier
+from detector.nouns import Notification, Tier
 from detector.options import Duration, Options, ms
 
 Reason = Literal[
@@ -94,6 +94,13 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Let go of threads and the like; a delivery under way is abandoned."""
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """A channel with words of its own for what it is owed."""
+
+    async def word(self, notification: Notification) -> Message: ...
 
 
 # --- options that all channels share ---------------------------------------------------------------------------------

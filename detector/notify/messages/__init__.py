@@ -7,8 +7,12 @@ they pass :func:`detector.words.plain` on their way in and the format's escaping
 
 from detector.notify.messages.facts import incident
 from detector.notify.messages.headline import headline, title
-from detector.notify.messages.message import Attachment, Message, Severity
+from detector.notify.messages.letter import letter
+from detector.notify.messages.message import Attachment, Envelope, Message, Severity
 from detector.notify.messages.render import render, trial_message
 from detector.notify.messages.sentences import sentence
 
-__all__ = ["Attachment", "Message", "Severity", "headline", "incident", "render", "sentence", "title", "trial_message"]
+__all__ = [
+    "Attachment", "Envelope", "Message", "Severity", "headline", "incident", "letter", "render", "sentence", "title",
+    "trial_message",
+]  # fmt: skip

@@ -20,12 +20,25 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Envelope:
+    """What a letter to one person has besides its words. ``message_id`` and ``references`` (oldest first) without angle
+    brackets; ``automatic``: no person wrote it, and no machine should answer."""
+
+    recipient: str
+    message_id: str
+    references: tuple[str, ...] = ()
+    automatic: bool = True
+    reply_to: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """``subject``: one line of at most 120 characters; ``title``: the same without priority, service and time.
 
     ``text``, ``html`` and ``markdown`` say the same in full, the subject first in each. ``dedup_key`` is the ticket's
     thread, ``idempotency_key`` this message's own name, the same in every attempt. ``over``: the ticket needs nobody
     any more. ``thread``: the receipt of the thread's first message, if any. ``facts``: the incident as JSON.
+    ``envelope``: of a letter to a reporter.
     """
 
     subject: str
@@ -47,6 +60,7 @@ class Message:
     thread: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
+    envelope: Envelope | None = None
 
     @property
     def brief(self) -> str:

@@ -50,10 +50,13 @@ def _impact(data: Data, at: int, zone: tzinfo) -> str:
     return ""
 
 
+_BY = {"mail": " by mail", "call": " by a call", "page": " on the page"}
+
+
 def _opened(data: Data, at: int, zone: tzinfo) -> str:
     source = {"detected": "Opened from symptoms", "alert": "Opened from an alert", "report": "Reported"}
     follows = _text(data, "follows", 40)
-    said = source.get(_text(data, "source", 20), "Opened")
+    said = source.get(_text(data, "source", 20), "Opened") + _BY.get(_text(data, "channel", 20), "")
     return f"{said}; follows {follows}" if follows else said
 
 
@@ -165,6 +168,9 @@ def _resolved(data: Data, at: int, zone: tzinfo) -> str:
 
 
 def _delivered(data: Data, at: int, zone: tzinfo) -> str:
+    if data.get("channel") == "@mail":
+        failed = data.get("result") == "dead"
+        return "The reporter could not be written to" + _because(data) if failed else "The reporter was written to"
     channel = _text(data, "channel", 60) or "a channel"
     if data.get("result") == "dead":
         return f"{channel} could not be told" + _because(data)

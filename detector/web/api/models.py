@@ -468,6 +468,8 @@ class ReportBody(Body):
     kind: Kind = "undecided"
     security: bool = Field(False, description="Confidential: seen by nobody but those who look into breaches.")
     reporter: ReportingPerson | None = None
+    channel: Literal["json", "call"] = Field(
+        "json", description="call: whoever sends it logs it for the reporter, whose name is needed then.")  # fmt: skip
 
 
 class Reported(BaseModel):

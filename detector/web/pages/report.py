@@ -10,6 +10,7 @@ from pydantic import Field
 
 from detector.nouns import Report, Reporter, Ticket, TimelineEntry, Viewer
 from detector.tickets.acts import REPORTER, NotAllowed
+from detector.web.auth import ANONYMOUS, VIEWER
 from detector.web.body import Body, Line, Text, checked, form
 from detector.web.deps import Deps
 from detector.web.links import PREFIX, Links
@@ -38,18 +39,25 @@ class Told(Body):
     contact: str = Field("", max_length=320)
     service: str = Field("", max_length=200)
     security: bool = False
+    call: bool = False
 
 
 def routes(deps: Deps, layout: Layout, links: Links) -> list[web.RouteDef]:
     async def blank(request: web.Request) -> web.Response:
         return await draw(request, {}, None)
 
-    async def draw(request: web.Request, given: Mapping[str, str], trouble: Problem | None) -> web.Response:
+    async def draw(
+        request: web.Request, given: Mapping[str, str], trouble: Problem | None, logged: str = ""
+    ) -> web.Response:
         names = sorted({fact.name for fact in deps.services()})
         return await layout.render(
             request, "report.html", layout.here, code=trouble.status if trouble else 200, services=names, given=given,
-            trouble=trouble, now=deps.clock.now(),
+            trouble=trouble, now=deps.clock.now(), operator=operates(request), logged=logged,
         )  # fmt: skip
+
+    def operates(request: web.Request) -> bool:
+        """Whether somebody of the desk asks: whoever logged in, or everybody where nobody has to."""
+        return request[VIEWER].name != ANONYMOUS or not deps.access.users
 
     async def send(request: web.Request) -> web.Response:
         fields = await form(request, deps.options.limits.body)
@@ -58,11 +66,17 @@ def routes(deps: Deps, layout: Layout, links: Links) -> list[web.RouteDef]:
             told = checked(Told, known)
         except Problem as problem:
             return await draw(request, fields, problem)
+        called = told.call and operates(request)
         report = Report(
             told.description, deps.clock.now(), Reporter(told.name, told.contact.strip()),
-            service=told.service.strip(), security=told.security,
+            service=told.service.strip(), security=told.security, channel="call" if called else "page",
         )  # fmt: skip
-        ticket = await deps.actions.report(report)
+        ticket = await deps.actions.report(report, request[VIEWER].name if called else REPORTER)
+        if called and ticket.restricted:
+            # Whoever wrote it down gets its number for the caller, and no way in.
+            return await draw(request, {}, None, ticket.key)
+        if called:
+            raise web.HTTPSeeOther(f"/incidents/{ticket.key}")
         raise web.HTTPSeeOther(links.path(ticket.key))
 
     async def opened(request: web.Request) -> Ticket:
