@@ -247,6 +247,23 @@ def oncall(
 
 
 @app.command()
+def replay(
+    channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="A webhook with `changes: true`.")],
+    since: Annotated[str, typer.Option("--since", metavar="T", help="RFC 3339.")],
+    url: Annotated[str, typer.Option(envvar="DETECTOR_URL", help="The daemon.")] = "http://127.0.0.1:9797",
+) -> None:
+    """Hand the changes since a time to a webhook that follows the desk once more, under the same ids."""
+    from detector.shell import Unreachable
+    from detector.shell import replay as ask
+
+    try:
+        ok = ask(url, channel, since)
+    except Unreachable as error:
+        refuse(str(error))
+    raise typer.Exit(0 if ok else 1)
+
+
+@app.command()
 def why(
     subject: Annotated[str, typer.Argument(metavar="ALERT|INC", help="An alert's name or fingerprint, or INC-42.")],
     at: Annotated[str | None, typer.Option("--at", metavar="T", help="As known then, RFC 3339; default: now.")] = None,

@@ -182,6 +182,15 @@ def show_oncall(url: str, as_json: bool) -> bool:
     return True
 
 
+def replay(url: str, channel: str, since: str) -> bool:
+    """Hand the changes since a time to a channel that follows the desk once more."""
+    answer = _call(url, f"/api/channels/{urllib.parse.quote(channel, safe='')}/replay", {"since": since})
+    if "messages" not in answer:
+        return _refused(answer)
+    print(f"{answer['messages']} messages are handed to {channel} once more")
+    return True
+
+
 def show_why(url: str, subject: str, at: str | None, as_json: bool) -> bool:
     """Print the chain of what was done with an alert or an incident."""
     params = {"subject": subject} | ({"at": at} if at else {})

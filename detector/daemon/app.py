@@ -238,6 +238,9 @@ class App:
             actions=self.pipeline,
             trace=Trace(self.pipeline.desk),
             views=Views(self.pipeline.desk),
+            outbox=self.outbox,
+            wake=lambda channels: self.deliverer.wake(channels),
+            followers=lambda: [c.name for c in self.loaded.root.channels if getattr(c, "changes", False)],
             settings=lambda: self.loaded.root.model_dump(mode="json", by_alias=True),
             query=self._query,
             status=self.health.status,
@@ -556,7 +559,10 @@ def _plan(loaded: Loaded) -> Plan:
 
 
 def _routes(loaded: Loaded) -> tuple[Route, ...]:
-    return tuple(Route(c.name, c.urgencies, c.tiers, c.services, c.send_resolved) for c in loaded.root.channels)
+    return tuple(
+        Route(c.name, c.urgencies, c.tiers, c.services, c.send_resolved, getattr(c, "changes", False))
+        for c in loaded.root.channels
+    )
 
 
 def _directory(path: Path) -> None:

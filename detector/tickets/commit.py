@@ -235,6 +235,7 @@ def _owe(
                     own.append(_outbox_row(id, ticket, route.channel, message, changes[-1].at))
             if message.urgency == "page" and not message.told_only:
                 own += _called(id, ticket, message, calls(ticket, changes[-1].at), changes[-1].at)
+        own += _handed(id, ticket, changes, routes)
         for letter in mails.owed(connection, ticket, changes) if letters else ():
             addressed = {"recipient": letter.recipient, "doc": plain_text(letter.text)}
             own.append(_outbox_row(id, ticket, CHANNEL, letter, changes[-1].at) | addressed)
@@ -244,6 +245,22 @@ def _owe(
         # A name is owed once: the second commit of one fact owes nothing.
         connection.execute(_insert_new(connection.dialect.name, o, ("idempotency_key",)), rows)
     return done
+
+
+def _handed(id: int, ticket: Ticket, changes: Sequence[Change], routes: Sequence[Route]) -> list[dict[str, Any]]:
+    """The changes themselves, for channels that follow the desk: one message a commit, named by the version."""
+    facts = [
+        {"at": c.at, "who": c.who, "what": change_name(c), "data": change_data(c)}
+        for c in changes
+        if not isinstance(c, SymptomRefreshed)
+    ]
+    followers = [route.channel for route in routes if route.follows(ticket)] if facts else []
+    if not followers:
+        return []
+    names = dict.fromkeys(change_name(c) for c in changes if not isinstance(c, SymptomRefreshed))
+    message = Owed("change", "notify", ", ".join(names), f"change/{ticket.version}")
+    told = document(facts)
+    return [_outbox_row(id, ticket, channel, message, changes[-1].at) | {"doc": told} for channel in followers]
 
 
 def _called(id: int, ticket: Ticket, message: Owed, calls: Sequence[Call], now: int) -> list[dict[str, Any]]:
@@ -258,7 +275,7 @@ def _called(id: int, ticket: Ticket, message: Owed, calls: Sequence[Call], now: 
 def _told(connection: Connection, id: int) -> set[str]:
     o = schema.outbox
     statement = select(o.c.channel).distinct().where(
-        o.c.ticket_id == id, o.c.state.in_(("pending", "claimed", "sent"))
+        o.c.ticket_id == id, o.c.event != "change", o.c.state.in_(("pending", "claimed", "sent"))
     )  # fmt: skip
     return {row.channel for row in connection.execute(statement)}
 

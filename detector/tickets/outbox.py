@@ -75,10 +75,23 @@ class Outbox:
             void = isinstance(outcome, Retry) and row.urgency == "page" and _is_void(connection, row)
             left = {"state": "cancelled", "settled_at": now, "claimed_until": None} if void else values
             connection.execute(update(o).where(o.c.id == id).values(**left))
-            if not isinstance(outcome, Retry):
+            # What follows the timeline must not lengthen it.
+            if not isinstance(outcome, Retry) and row.event != "change":
                 connection.execute(insert(schema.timeline).values(**_fact(row, outcome, now)))
 
         await self._desk.transact(record)
+
+    async def replay(self, channel: str, since: int, now: int) -> int:
+        """Hand the changes since ``since`` (ms) to a channel that follows the desk once more, under the same names;
+        how many messages that are. Nobody is paged or written to again."""
+        o = schema.outbox
+        again = (
+            update(o)
+            .where(o.c.channel == channel, o.c.event == "change", o.c.created_at >= since)
+            .where(o.c.state.in_(("sent", "dead", "cancelled")))
+            .values(state="pending", not_before=now, attempts=0, settled_at=None, receipt="")
+        )
+        return await self._desk.transact(lambda connection: connection.execute(again).rowcount)
 
     async def next_due(self, channel: str) -> int | None:
         """When (ms) to look again: a message is due then, or somebody's lease ends."""

@@ -47,6 +47,13 @@ class Route:
     tiers: tuple[Tier, ...] = ("L1", "L2", "L3")
     services: tuple[str, ...] = ()
     send_resolved: bool = True
+    changes: bool = False
+    """It is handed every change of every ticket, too: for programs that follow the desk."""
+
+    def follows(self, ticket: Ticket) -> bool:
+        """Whether it is handed the changes of this ticket; never those of a restricted one or a shadow."""
+        hidden = ticket.restricted or ticket.mode == "shadow"
+        return self.changes and not hidden and (not self.services or ticket.service in self.services)
 
     def takes(self, ticket: Ticket, urgency: Urgency, tier: Tier | None) -> bool:
         """Whether it is told of this ticket, by the tier that has it, or by one that is only informed."""
@@ -62,7 +69,7 @@ class Owed:
     """One message. ``told_only``: for channels that were told of the ticket before, whatever their route says.
     ``tier``: for the channels of this tier, whoever has the ticket."""
 
-    event: Literal["opened", "worse", "changed", "acknowledged", "resolved"]
+    event: Literal["opened", "worse", "changed", "acknowledged", "resolved", "change"]
     urgency: Urgency
     reason: str
     slug: str

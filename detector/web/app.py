@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from detector.web import auth, doors, problems
-from detector.web.api import incidents, operations, prometheus
+from detector.web.api import channels, incidents, operations, prometheus
 from detector.web.api import problems as problems_api
 from detector.web.api import silences as silences_api
 from detector.web.api import statistics as statistics_api
@@ -48,7 +48,8 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         ],
         client_max_size=0,
     )
-    desk = [*incidents.routes(deps), *why_api.routes(deps), *statistics_api.routes(deps), *problems_api.routes(deps)]
+    apis = (incidents, why_api, statistics_api, problems_api, channels)
+    desk = [route for api in apis for route in api.routes(deps)]
     app.add_routes(deps.ingest)
     app.add_routes(
         [

@@ -38,6 +38,12 @@ class Desk(Protocol):
     async def timeline(self, key: str, viewer: Viewer) -> Sequence[TimelineEntry]: ...
 
 
+class Replayer(Protocol):
+    """The changes of the desk, once more for a channel that follows it."""
+
+    async def replay(self, channel: str, since: int, now: int) -> int: ...
+
+
 class SilenceBook(Protocol):
     """Every silence that was ever set."""
 
@@ -176,6 +182,7 @@ class Deps:
     actions: Actions
     trace: Trace
     views: Views
+    outbox: Replayer
     query: Query
     status: Callable[[], StatusFacts]
     healthy: Callable[[], Sequence[str]]
@@ -185,6 +192,10 @@ class Deps:
     services: Callable[[], Sequence[ServiceFact]] = field(default=lambda: ())
     oncall: Callable[[], Sequence[OnCallFact]] = field(default=lambda: ())
     ingest: Sequence[web.RouteDef] = ()
+    wake: Callable[[Sequence[str]], None] = field(default=lambda _: None)
+    """Messages wait for these channels."""
+    followers: Callable[[], Sequence[str]] = field(default=lambda: ())
+    """Channels that are handed every change."""
     settings: Callable[[], Mapping[str, Any]] = field(default=dict)
     """The configuration without its secrets."""
     changes: ChangeBook = field(default_factory=NoChanges)

@@ -36,6 +36,9 @@ class WebhookOptions(ChannelOptions):
         default=None, description="whsec_ and base64 of 24 to 64 bytes; several, newest first, while keys rotate."
     )
     secret_file: Path | None = Field(default=None, description="The same in a file.")
+    changes: bool = Field(
+        default=False, description="Every change of every ticket, too, as incident.change; replayable."
+    )
     headers: dict[str, SecretStr] = Field(default_factory=dict, description="More headers, such as Authorization.")
 
     @model_validator(mode="after")
@@ -75,7 +78,8 @@ def keys(text: str) -> tuple[Webhook, ...]:
 
 
 class WebhookChannel:
-    """Posts ``{"type": "incident.opened", "timestamp": ..., "data": {...}}``."""
+    """Posts ``{"type": "incident.opened", "timestamp": ..., "data": {...}}``; with ``changes``, ``incident.change`` for
+    every commit, with what it changed in ``data.changes``."""
 
     limits = Limits(subject=120, body=256 * 1024)
     schedule = SCHEDULE
@@ -128,6 +132,7 @@ class WebhookChannel:
 def payload(message: Message, brief: bool = False) -> dict[str, Any]:
     """The body as JSON. ``brief``: the key and the way to the rest, when the whole would be refused."""
     facts = {"key": message.key, "title": message.title} if brief else dict(message.facts)
+    changes = {} if message.event != "change" else {"changes": [] if brief else list(message.changes)}
     return {
         "type": f"incident.{message.event}",
         "timestamp": rfc3339(message.created_at),
@@ -141,5 +146,6 @@ def payload(message: Message, brief: bool = False) -> dict[str, Any]:
             "link": message.link,
             "truncated": brief,
             "incident": facts,
+            **changes,
         },
     }

@@ -38,7 +38,7 @@ class Message:
     ``text``, ``html`` and ``markdown`` say the same in full, the subject first in each. ``dedup_key`` is the ticket's
     thread, ``idempotency_key`` this message's own name, the same in every attempt. ``over``: the ticket needs nobody
     any more. ``thread``: the receipt of the thread's first message, if any. ``facts``: the incident as JSON.
-    ``envelope``: of a letter to a reporter.
+    ``envelope``: of a letter to a reporter. ``changes``: of event ``change``, what a commit changed.
     """
 
     subject: str
@@ -61,6 +61,7 @@ class Message:
     facts: Mapping[str, Any] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     envelope: Envelope | None = None
+    changes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def brief(self) -> str:

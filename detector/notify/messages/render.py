@@ -3,16 +3,18 @@ made at the same time, and a test can read it."""
 
 from __future__ import annotations
 
+import json
 from datetime import tzinfo
 from typing import Any
 
+from detector.clock import rfc3339
 from detector.notify.messages.facts import incident
 from detector.notify.messages.formats import Draft, as_html, as_markdown, as_text
 from detector.notify.messages.headline import LENGTH, headline, title
 from detector.notify.messages.message import Message, Severity
 from detector.notify.messages.story import leading
 from detector.nouns import Notification, Symptom, Ticket
-from detector.words import clock, cut, plain, quantity, unit_of, within
+from detector.words import clock, cut, in_calendar, plain, quantity, unit_of, within
 
 _SEVERITY: dict[str | None, Severity] = {"P1": "critical", "P2": "error", "P3": "warning", "P4": "info"}
 _EVIDENCE_LINES = 3
@@ -53,6 +55,7 @@ def render(notification: Notification, now: int, external_url: str, zone: tzinfo
         over=_is_over(ticket),
         thread=notification.thread,
         facts=_masked(ticket) if ticket.restricted else incident(ticket),
+        changes=_changes(notification),
     )
 
 
@@ -66,6 +69,13 @@ def trial_message(channel: str, now: int, external_url: str) -> Message:
         subject, subject, as_text(draft), as_html(draft), as_markdown(draft), link, key, key, "test", "notify", "info",
         now, key="test", service="detector", category="monitoring", facts={"key": "test", "title": subject},
     )  # fmt: skip
+
+
+def _changes(notification: Notification) -> tuple[dict[str, Any], ...]:
+    """What a commit changed, with the times as the API writes them."""
+    if notification.event != "change":
+        return ()
+    return tuple({**fact, "at": rfc3339(in_calendar(fact["at"]))} for fact in json.loads(notification.text))
 
 
 def _masked(ticket: Ticket) -> dict[str, Any]:

@@ -330,6 +330,14 @@ class Split(Body):
     reason: Text = ""
 
 
+class Replay(Body):
+    since: Time = Field(description="RFC 3339: changes from then on.")
+
+
+class Replayed(BaseModel):
+    messages: int
+
+
 class OpenProblem(Body):
     title: Line
     service: Line | None = Field(None, description="Default: it concerns all.")
