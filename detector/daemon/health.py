@@ -9,6 +9,7 @@ from detector.clock import Clock
 from detector.config.compose import Loaded
 from detector.daemon.driver import Driver
 from detector.daemon.intake import DaemonIntake
+from detector.incidents.mute import covers_too_much
 from detector.ingest.scrape import Scraper
 from detector.notify.deliver import Deliverer
 from detector.oncall.schedule import on_call
@@ -55,6 +56,9 @@ class Health:
             found.append(f"samples cannot be made durable: {self._intake.full}")
         if self._pipeline.failing is not None:
             found.append(f"the database cannot be written: {self._pipeline.failing}")
+        now = self._clock.now()
+        wide = [s for s in self._pipeline.noise.silences if s.starts_at <= now < s.ends_at and covers_too_much(s)]
+        found += [f"a silence of {silence.created_by or 'nobody'} mutes everything" for silence in wide]
         found += [f"target {state.target.url}: {state.error}" for state in self._scraper.states if state.error]
         found += [f"channel {name} fails: {reason}" for name, (_, reason) in self._deliverer.failing.items()]
         return found
