@@ -221,14 +221,19 @@ class Pipeline:
             done = await self._commit(trial, {}, report.received_at)
         return done[0].ticket
 
-    async def act(self, key: str, action: str, viewer: Viewer, *, now: int, **arguments: Any) -> Ticket:
-        """What a person does, one of :data:`detector.tickets.acts.ACTIONS`. Raises NoSuchTicket, NotAllowed (with the
-        remedy), StorageError."""
+    async def act(
+        self, key: str, action: str, viewer: Viewer, *, now: int, seen: int | None = None, **arguments: Any
+    ) -> Ticket:
+        """What a person does, one of :data:`detector.tickets.acts.ACTIONS`. ``seen``: when (ms) a person had last done
+        something as the viewer knows it; where somebody has since, one of both has to look again. Raises NoSuchTicket,
+        NotAllowed (with the remedy), StorageError."""
         if action == "categorise" and (category := arguments.get("category", "")) not in self.categories():
             raise NotAllowed(f"{category!r} is no category; there are: {', '.join(sorted(self.categories()))}")
         for _ in range(ATTEMPTS):
             async with self._lock:
                 ticket = await self._seen(key, viewer)
+                if seen is not None and seen != (ticket.last_step_at or 0):
+                    raise NotAllowed(f"{key} was changed by somebody since you looked: look again")
                 filled = await self._filled(ticket, action, viewer, arguments)
                 changes = ACTIONS[action](ticket, viewer.name, now, **filled)
                 if not changes:

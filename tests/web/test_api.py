@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 
 from detector.nouns import Report, Reporter
 from detector.web.api import models
-from tests.rows import NOW, alert
+from tests.rows import HOUR, NOW, alert
 from tests.web.house import House, filling, house
 
 
@@ -263,3 +264,26 @@ async def test_every_answer_model_is_reachable_from_the_document() -> None:
             assert issubclass(model, BaseModel)
             assert model.__name__ in schemas
         assert set(document["paths"]) >= {"/api/incidents", "/api/incidents/{key}", "/api/incidents/{key}/ack"}
+
+
+async def test_two_agents_act_at_once_one_wins_and_the_other_is_told() -> None:
+    async with house() as home:
+        await opened(home)
+        at = "/api/incidents/INC-1"
+        shown = await home.client.get(at)
+        tag = {"If-Match": shown.headers["ETag"]}
+        home.clock.set(NOW + 1)
+        both = await asyncio.gather(
+            post(home, f"{at}/prioritise", {"priority": "P4", "reason": "small"}, headers=tag),
+            post(home, f"{at}/prioritise", {"priority": "P1", "reason": "large"}, headers=tag),
+        )
+        assert sorted(status for status, _ in both) == [200, 409]
+        refused = next(answer for status, answer in both if status == 409)
+        assert "somebody since you looked" in refused["detail"]
+        won = next(answer for status, answer in both if status == 200)
+        _, found = await get(home, at)
+        assert found["priority"] == won["priority"], "nothing is overwritten"
+        # What the machine sees meanwhile is nobody's step; and two who take it at once need no tag to be told apart.
+        await home.pipeline.step([filling("/data0", service="s0", at=NOW + HOUR)], [], NOW + HOUR)
+        fresh = {"If-Match": (await home.client.get(at)).headers["ETag"]}
+        assert (await post(home, f"{at}/note", {"text": "x"}, headers=fresh))[0] == 200

@@ -134,11 +134,19 @@ async def changes_before(deps: Deps, ticket: Ticket) -> list[ChangeEvent]:
     return list(await deps.changes.between(first - CHANGED_MS, first, services | needed))
 
 
-async def act(deps: Deps, key: str, action: str, viewer: Viewer, args: Mapping[str, Any]) -> Ticket:
+def seen_of(text: str) -> int | None:
+    """What an ETag of an incident says: when a person last did something. None where it says nothing."""
+    digits = text.strip().removeprefix("W/").strip('"')
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 17 else None
+
+
+async def act(
+    deps: Deps, key: str, action: str, viewer: Viewer, args: Mapping[str, Any], seen: int | None = None
+) -> Ticket:
     """Do it through the pipeline; what the desk refuses is a problem with its reason."""
     await find(deps, key, viewer)
     try:
-        return await deps.actions.act(key, action, viewer, now=deps.clock.now(), **_for_desk(action, args))
+        return await deps.actions.act(key, action, viewer, now=deps.clock.now(), seen=seen, **_for_desk(action, args))
     except NotAllowed as error:
         raise Problem(409, f"{error}.") from None
     except Conflict:
@@ -191,7 +199,8 @@ def routes(deps: Deps) -> list[web.RouteDef]:
         ticket = await deps.desk.similar(ticket, request[VIEWER])
         timeline = await deps.desk.timeline(ticket.key, request[VIEWER])
         changes = await changes_before(deps, ticket)
-        return web.json_response(ticket_json(ticket, timeline, deps.clock.now(), changes))
+        headers = {"ETag": f'"{ticket.last_step_at or 0}"'}
+        return web.json_response(ticket_json(ticket, timeline, deps.clock.now(), changes), headers=headers)
 
     @operation("What was changed, newest first", models.Changes, parameters=_CHANGES_PARAMETERS)
     async def list_changes(request: web.Request) -> web.Response:
@@ -232,7 +241,9 @@ def _action(deps: Deps, name: str) -> Callable[[web.Request], Any]:
     async def handler(request: web.Request) -> web.Response:
         body = await json_body(request, model, deps.options.limits.body)
         viewer = request[VIEWER]
-        ticket = await act(deps, request.match_info["key"], name, viewer, body.model_dump(exclude_unset=True))
+        seen = seen_of(request.headers.get("If-Match", ""))
+        given = body.model_dump(exclude_unset=True)
+        ticket = await act(deps, request.match_info["key"], name, viewer, given, seen)
         timeline = await deps.desk.timeline(ticket.key, viewer)
         return web.json_response(ticket_json(ticket, timeline, deps.clock.now()))
 

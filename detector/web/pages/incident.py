@@ -18,7 +18,7 @@ from detector.tickets.clocks import held
 from detector.tickets.lifecycle import ENDED, TIERS, handover
 from detector.tickets.prevention import effect, filled, proposed, runbook
 from detector.tickets.talk import proposes_bridge, questions
-from detector.web.api.incidents import ACTIONS, act, changes_before, find
+from detector.web.api.incidents import ACTIONS, act, changes_before, find, seen_of
 from detector.web.auth import VIEWER
 from detector.web.body import checked, form
 from detector.web.deps import Deps, Theme
@@ -150,7 +150,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         fields = await form(request, deps.options.limits.body)
         ticket = await find(deps, key, viewer)
         try:
-            await act(deps, key, action, viewer, _arguments(action, fields))
+            await act(deps, key, action, viewer, _arguments(action, fields), seen_of(fields.get("seen", "")))
         except Problem as problem:
             if problem.status not in (404, 409, 422):
                 raise
