@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -84,7 +85,7 @@ class ActionRunner:
         return True, f"answered {answer.status}" + (f": {text}" if text else "")
 
     async def _answer(self, key: str, name: str, ok: bool, said: str) -> None:
-        arguments = {"name": name, "ok": ok, "said": said}
+        arguments: dict[str, Any] = {"name": name, "ok": ok, "said": said}
         try:
             await self._pipeline.act(key, "answered-action", SYSTEM, now=self._clock.now(), **arguments)
         except (NoSuchTicket, StorageError) as error:
