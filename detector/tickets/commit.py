@@ -299,8 +299,8 @@ def stored_symptoms(
             statement = select(s.c.ticket_id, s.c.doc).where(s.c.ticket_id.in_(ids[start : start + MOST]))
             if some is not None:
                 statement = statement.where(s.c.symptom_id.in_(some))
-            for row in connection.execute(statement.order_by(s.c.ticket_id, s.c.position)):
-                found.setdefault(row.ticket_id, []).append(symptom_of(row.doc))
+            for id, doc in connection.execute(statement.order_by(s.c.ticket_id, s.c.position)):
+                found.setdefault(id, []).append(symptom_of(doc))
     return found
 
 

@@ -28,6 +28,7 @@ from detector.web.pages import (
 )
 from detector.web.pages import problems as problems_page
 from detector.web.pages.layout import Layout
+from detector.web.shared import Shared
 from detector.web.sse import Hub, stream
 
 
@@ -38,7 +39,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
     every handler reads its body with the limit of its own, ingest while streaming.
     """
     hub = Hub(deps.clock.now(), deps.options.limits.events_clients, deps.options.limits.events_queue)
-    layout = Layout(deps, hub)
+    layout, shared = Layout(deps, hub), Shared(deps.desk)
     sending = frozenset(route.path for route in deps.ingest if route.method in ("POST", "PUT", "*"))
     app = web.Application(
         middlewares=[
@@ -48,7 +49,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         ],
         client_max_size=0,
     )
-    desk = [*incidents.routes(deps), *why_api.routes(deps), *statistics_api.routes(deps), *problems_api.routes(deps)]
+    desk = [*incidents.routes(deps, shared), *why_api.routes(deps), *statistics_api.routes(deps), *problems_api.routes(deps)]
     app.add_routes(deps.ingest)
     app.add_routes(
         [
@@ -56,7 +57,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *silences_api.routes(deps),
             *prometheus.routes(deps),
             *operations.routes(deps, desk),
-            *board.routes(deps, layout),
+            *board.routes(deps, layout, shared),
             *incident.routes(deps, layout),
             *report.routes(deps, layout, deps.links),
             *silences.routes(deps, layout),
@@ -78,9 +79,10 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         await doors.harden(response_headers or {}, response)
 
     async def listen(_: web.Application) -> AsyncIterator[None]:
-        leave = deps.actions.subscribe(hub.committed)
+        leave = [deps.actions.subscribe(told) for told in (hub.committed, shared.committed)]
         yield
-        leave()
+        for each in leave:
+            each()
 
     async def end_streams(_: web.Application) -> None:
         hub.close()
