@@ -146,7 +146,11 @@ async def alerts(bench: Bench) -> dict[str, Any]:
     """Half of them new, of 400 services; the others repeat or resolve what fires."""
     dice, sent, took, posts = random.Random(3), 0, [], []
     known: list[int] = []
-    before, cpu, begun = bench.rows("SELECT sum(received) FROM alerts") or 0, cpu_seconds(bench.pid), time.perf_counter()
+    before, cpu, begun = (
+        bench.rows("SELECT sum(received) FROM alerts") or 0,
+        cpu_seconds(bench.pid),
+        time.perf_counter(),
+    )
 
     async def post(some: list[dict[str, Any]]) -> None:
         began = time.perf_counter()

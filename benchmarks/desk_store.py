@@ -128,7 +128,9 @@ def _symptom(dice: random.Random, service: str, n: int, active: bool) -> Symptom
     )  # fmt: skip
 
 
-def _copied(rows: dict[str, list[dict[str, Any]]], id: int, history: list[Change], at: int, dice: random.Random) -> None:
+def _copied(
+    rows: dict[str, list[dict[str, Any]]], id: int, history: list[Change], at: int, dice: random.Random
+) -> None:
     """The rows of the history's ticket as number ``id``, opened at ``at`` (ms)."""
     ticket: Ticket | None = None
     for change in history:

@@ -35,7 +35,7 @@ from detector.tickets.commit import (
     stored_symptoms,
     write,
 )
-from detector.tickets.database import FileWriter, StorageError, engine, migrate, storage_errors
+from detector.tickets.database import FileWriter, StorageError, engine, is_current, migrate, storage_errors
 from detector.tickets.owed import Route
 from detector.tickets.similar import similar
 
@@ -177,7 +177,9 @@ class Desk:
                     statement = select(e.c.ticket_id, e.c.at, e.c.who, e.c.what, e.c.data).where(
                         e.c.ticket_id.in_(ids[at : at + MOST])
                     )
-                    for id, when, who, what, data in await connection.execute(statement.order_by(e.c.ticket_id, e.c.id)):
+                    for id, when, who, what, data in await connection.execute(
+                        statement.order_by(e.c.ticket_id, e.c.id)
+                    ):
                         found[f"{PREFIX}{id}"].append(TimelineEntry(when, who, what, msgspec.json.decode(data)))
         return found
 
@@ -231,11 +233,35 @@ class Desk:
         """Those that were published, at ``since`` (ms) or later or not over yet; the newest first. For everybody: a
         restricted one is never among them."""
         t = schema.tickets
-        lasts = t.c.state.not_in(("resolved", "closed", "merged"))
-        statement = select(t.c.id, t.c.version, t.c.doc).where(
+        lasts = t.c.state.in_(OPEN_STATES)
+        statement = select(t.c.id, t.c.version).where(
             t.c.public_at.is_not(None), t.c.restricted.is_(False), (t.c.ended_at >= since) | lasts
         )
         return await self._tickets(statement.order_by(t.c.public_at.desc(), t.c.id.desc()).limit(most))
+
+    async def breaches(self, viewer: Viewer) -> list[Ticket]:
+        """Every ticket that is or was a suspected data breach, oldest first."""
+        t = schema.tickets
+        # The documents' text is looked at: what was dismissed need not be restricted any more.
+        marked = t.c.restricted.is_(True) | t.c.doc.contains('"breach":"')
+        statement = _visible(select(t.c.id, t.c.version), viewer).where(marked)
+        return [found for found in await self._tickets(statement.order_by(t.c.id)) if found.breach is not None]
+
+    async def since(self, start: int | None, viewer: Viewer, after: int, most: int) -> list[Ticket]:
+        """Tickets of every mode, oldest first, numbered above ``after``, to which something happened at ``start`` (ms)
+        or later."""
+        t, e = schema.tickets, schema.timeline
+        statement = _visible(select(t.c.id, t.c.version), viewer).where(t.c.id > after)
+        if start is not None:
+            statement = statement.where(exists().where(e.c.ticket_id == t.c.id, e.c.at >= start))
+        return await self._tickets(statement.order_by(t.c.id).limit(most))
+
+    async def fits(self) -> None:
+        """Raises StorageError where the database has not this version's schema; for who reads and does not migrate."""
+        with storage_errors():
+            async with self.engine.connect() as connection:
+                if not await connection.run_sync(is_current):
+                    raise StorageError("it has not this version's schema: run `detector db migrate` first")
 
     async def reopenable(self, since: int) -> list[Ticket]:
         """Open tickets, and those that ended at ``since`` (ms) or later: what a decision may have to look at."""

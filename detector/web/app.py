@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from detector.web import auth, doors, problems
-from detector.web.api import incidents, operations, prometheus
+from detector.web.api import breaches, incidents, operations, prometheus
 from detector.web.api import problems as problems_api
 from detector.web.api import silences as silences_api
 from detector.web.api import statistics as statistics_api
@@ -49,7 +49,10 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         ],
         client_max_size=0,
     )
-    desk = [*incidents.routes(deps, shared), *why_api.routes(deps), *statistics_api.routes(deps), *problems_api.routes(deps)]
+    desk = [
+        *incidents.routes(deps, shared), *why_api.routes(deps), *statistics_api.routes(deps),
+        *problems_api.routes(deps), *breaches.routes(deps),
+    ]  # fmt: skip
     app.add_routes(deps.ingest)
     app.add_routes(
         [
