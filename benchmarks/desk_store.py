@@ -1,7 +1,7 @@
 """A store as a desk has it after years: 100,000 tickets with symptoms, timelines and messages, written in bulk.
 
-A few hundred histories are folded as the desk folds them; the others are copies of these at other times. 300 tickets are
-open, the rest closed; the mix of services, priorities and sources follows a fixed seed.
+A few hundred histories are folded as the desk folds them; the others are copies of these at other times. A few tickets
+are open, the rest closed; the mix of services, priorities and sources follows a fixed seed.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 TEMPLATES = 300
 PORTION = 2_000
+_Rows = dict[str, list[dict[str, Any]]]
 PRIORITIES: tuple[Priority, ...] = ("P1", "P2", "P3", "P3", "P4", "P4")
 TIERS: tuple[Tier, ...] = ("L1", "L1", "L2", "L3")
 CATEGORIES = ("capacity/disk", "latency", "errors", "availability", "capacity/memory", "other")
-WORDS = "the queue is stuck again after the deployment of the checkout so that nobody can pay in the shop".split()
+WORDS = ("queue", "is", "stuck", "again", "after", "the", "deployment", "of", "checkout", "nobody", "can", "pay")
 
 
 def fill(path: Path, tickets: int, still_open: int, now: int) -> None:
@@ -67,12 +68,12 @@ async def _fill(path: Path, tickets: int, still_open: int, now: int) -> None:
     ages = sorted((dice.randrange(2 * DAY, 700 * DAY) for _ in range(tickets - still_open)), reverse=True)
     ages += sorted((dice.randrange(MINUTE, 2 * DAY) for _ in range(still_open)), reverse=True)
     for start in range(0, tickets, PORTION):
-        rows: dict[str, list[dict[str, Any]]] = {"tickets": [], "symptoms": [], "timeline": [], "outbox": []}
+        rows: _Rows = {"tickets": [], "symptoms": [], "timeline": [], "outbox": []}
         for number in range(start, min(start + PORTION, tickets)):
             pool = closed if number < tickets - still_open else opened
             _copied(rows, number + 1, pool[dice.randrange(TEMPLATES)], now - ages[number], dice)
 
-        def write(connection: Connection, rows: dict[str, list[dict[str, Any]]] = rows) -> None:
+        def write(connection: Connection, rows: _Rows = rows) -> None:
             for name, some in rows.items():
                 if some:
                     connection.execute(insert(schema.metadata.tables[name]), some)

@@ -402,8 +402,9 @@ class App:
 
     async def _forget(self, now: int) -> int:
         root = self.loaded.root
-        done, keys = await prune(self.pipeline.desk, root.tickets.retention, now, root.incidents.reopen_window)
-        self.pipeline.board.forget(set(keys))
+        done = await prune(
+            self.pipeline.desk, root.tickets.retention, now, root.incidents.reopen_window, self.pipeline.board.forget
+        )
         if done:
             log.info("retention: %s", ", ".join(f"{count} rows of {table}" for table, count in sorted(done.items())))
         return now + RETENTION_MS

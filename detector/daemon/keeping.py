@@ -6,6 +6,7 @@ In: the command's words. Out: a sentence on how it went; StartError, StorageErro
 from __future__ import annotations
 
 import asyncio
+import getpass
 import io
 import os
 import sys
@@ -17,9 +18,11 @@ from detector.clock import Clock, SystemClock, parse_rfc3339, rfc3339
 from detector.config.compose import load
 from detector.daemon.app import StartError
 from detector.nouns import Viewer
-from detector.tickets.backup import BackupError, backup, restore
+from detector.tickets.audit import audited
+from detector.tickets.backup import backup, restore
 from detector.tickets.database import StorageError, address, engine, migrate
 from detector.tickets.desk import Desk
+from detector.tickets.portable import BackupError
 from detector.tickets.register import as_csv, register
 from detector.web.record import json_bytes, ticket_json
 
@@ -81,6 +84,9 @@ def export_database(
         desk = Desk(engine(url))
         try:
             await desk.fits()
+            if viewer.restricted:
+                what = "breaches" if breaches else "incidents"
+                await desk.transact(lambda own: audited(own, now, _whoever(), "exported", what, {"to": output}))
             if breaches:
                 return await _export_register(desk, viewer, output)
             return await _export_tickets(desk, viewer, start, output, now)
@@ -130,6 +136,14 @@ def _out(output: str, name: str) -> tuple[str, BinaryIO]:
     path = folder / name
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     return str(path), os.fdopen(handle, "wb")
+
+
+def _whoever() -> str:
+    """The account in whose shell this runs."""
+    try:
+        return f"{getpass.getuser()} (shell)"
+    except (OSError, KeyError):
+        return "shell"
 
 
 def _url(config: Path | None, data_dir: Path | None) -> str:

@@ -132,7 +132,6 @@ def _number(connection: Connection, drafts: Sequence[Draft]) -> dict[str, str]:
 
 
 def _write_tickets(connection: Connection, written: _Written) -> None:
-    t = schema.tickets
     new = [{"row": id, **_row(ticket, draft.due_at)} for id, draft, ticket, _ in written if draft.before is None]
     if new:
         connection.execute(_update_row(tuple(name for name in new[0] if name != "row")), new)

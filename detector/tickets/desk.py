@@ -117,6 +117,12 @@ class Desk:
                 async with self.engine.begin() as connection:
                     return await connection.run_sync(work)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns, which only reads; writers go on meanwhile."""
+        with storage_errors():
+            async with self.engine.connect() as connection:
+                return await connection.run_sync(work)
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     async def ticket(self, key: str, viewer: Viewer) -> Ticket | None:
@@ -157,9 +163,7 @@ class Desk:
 
     async def newest_entry(self) -> int:
         """The number of the newest timeline entry; 0: there is none. While it stays the same nobody has written one."""
-        with storage_errors():
-            async with self.engine.connect() as connection:
-                return (await connection.execute(select(func.max(schema.timeline.c.id)))).scalar() or 0
+        return await self.read(lambda own: own.execute(select(func.max(schema.timeline.c.id))).scalar()) or 0
 
     async def timeline(self, key: str, viewer: Viewer) -> list[TimelineEntry]:
         """Oldest first; empty where the viewer sees no such ticket."""
@@ -177,9 +181,8 @@ class Desk:
                     statement = select(e.c.ticket_id, e.c.at, e.c.who, e.c.what, e.c.data).where(
                         e.c.ticket_id.in_(ids[at : at + MOST])
                     )
-                    for id, when, who, what, data in await connection.execute(
-                        statement.order_by(e.c.ticket_id, e.c.id)
-                    ):
+                    rows = await connection.execute(statement.order_by(e.c.ticket_id, e.c.id))
+                    for id, when, who, what, data in rows:
                         found[f"{PREFIX}{id}"].append(TimelineEntry(when, who, what, msgspec.json.decode(data)))
         return found
 
@@ -258,10 +261,8 @@ class Desk:
 
     async def fits(self) -> None:
         """Raises StorageError where the database has not this version's schema; for who reads and does not migrate."""
-        with storage_errors():
-            async with self.engine.connect() as connection:
-                if not await connection.run_sync(is_current):
-                    raise StorageError("it has not this version's schema: run `detector db migrate` first")
+        if not await self.read(is_current):
+            raise StorageError("it has not this version's schema: run `detector db migrate` first")
 
     async def reopenable(self, since: int) -> list[Ticket]:
         """Open tickets, and those that ended at ``since`` (ms) or later: what a decision may have to look at."""

@@ -116,9 +116,7 @@ class RetentionOptions(Options):
     outbox: Duration | None = None
     """Messages about tickets that ended, after they were sent or given up."""
     alerts: Duration | None = None
-    """Alerts that resolved, in the ledger."""
-    steps: Duration | None = None
-    """What was done with each alert."""
+    """Alerts that resolved: the ledger, and what `detector why` tells of them."""
     changes: Duration | None = None
     """Deployments and the like."""
     audit: Duration | None = None

@@ -1,8 +1,8 @@
 """A whole database as one file: gzipped JSON lines, the same from SQLite and from PostgreSQL.
 
 The first line says what it is and which revision of the schema it has; a line that names a table and its columns stands
-before the table's rows, each a list; the last line has the rows of every table and a checksum of all lines before it. It
-is written and read line by line, whatever its size.
+before the rows of the table, each a list; the last line counts the rows of every table and has a checksum of all lines
+before it. It is written and read line by line, whatever its size.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -105,7 +106,8 @@ class BackupWriter:
                 os.replace(self._partial, self._path)
                 _sync_folder(self._path.parent)
         finally:
-            self._file.close()
+            with suppress(OSError):  # what could not be written cannot be flushed either
+                self._file.close()
             self._partial.unlink(missing_ok=True)
 
     def _line(self, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Forgetting: what :mod:`detector.tickets.retention` lets go, in small transactions, between which others have their turn.
+"""Forgetting what :mod:`detector.tickets.retention` lets go, in small transactions, between which others have a turn.
 
 Timeline and audit log are append-only for everybody; here the triggers that hold that are off within the transaction
 that deletes, and nowhere else.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Table, Text, cast, delete, func, literal, select
 
 from detector.tickets import schema
 from detector.tickets.audit import audited
@@ -25,6 +26,7 @@ from detector.tickets.retention import Family, Record, horizon, names, portions,
 MOST_ROWS = 500
 """Rows that one transaction deletes at most, except of one ticket that has more."""
 _CANDIDATES = 100
+ALIVE = (*OPEN_STATES, "resolved")
 _SAID = {"timeline": "the timeline", "audit": "the audit log"}
 _DEEPEST = 50
 """Mergers into a merged one that are followed; nobody makes so many."""
@@ -37,47 +39,61 @@ class _Document(msgspec.Struct):
     merged_into: str | None = None
 
 
-async def prune(desk: Desk, options: RetentionOptions, now: int, least: int) -> tuple[Counter[str], list[str]]:
-    """Delete what ``options`` let go; returns rows by table, and the keys of the tickets. ``least`` (ms): nothing that
-    ended so recently goes. What was done stands in the audit log, also when it ends before its time."""
+@dataclass
+class Named:
+    """Numbers of tickets that something which is not over names, as of the timeline's entry ``upto``."""
+
+    numbers: Set[int]
+    upto: int
+
+
+async def prune(
+    desk: Desk, options: RetentionOptions, now: int, least: int, gone: Callable[[Set[str]], None] = lambda _: None
+) -> Counter[str]:
+    """Delete what ``options`` let go; returns rows by table. ``least`` (ms): nothing that ended so recently goes.
+    ``gone`` is told the keys of tickets; that and the entry in the audit log also when it ends before its time."""
     done: Counter[str] = Counter()
-    keys: list[str] = []
+    keys: set[str] = set()
     try:
         await _tickets(desk, options, now, least, done, keys)
         for table, which in _rows(options, now, least):
             await _emptied(desk, table, which, done)
     finally:
         if done:
-            counts = {"rows": dict(done), "tickets": len(keys)}
-            await desk.transact(lambda own: audited(own, now, "detector", "pruned", "retention", counts))
-    return done, keys
+            gone(keys)
+            await desk.transact(lambda own: audited(own, now, "detector", "pruned", "retention", {"rows": dict(done)}))
+    return done
 
 
 # --- tickets --------------------------------------------------------------------------------------------------------
 
 
 async def _tickets(
-    desk: Desk, options: RetentionOptions, now: int, least: int, done: Counter[str], keys: list[str]
+    desk: Desk, options: RetentionOptions, now: int, least: int, done: Counter[str], keys: set[str]
 ) -> None:
     until = horizon(options, now, least)
-    if until is None:
-        return
     last = (-1, 0)
-    while True:
-        families = await desk.transact(lambda own: _candidates(own, until, last))  # noqa: B023 - used at once
+    while until is not None:
+        families, weights, named = await desk.read(lambda own: _looked_at(own, until, last))  # noqa: B023 - used at once
+        for some in portions(families, weights, MOST_ROWS):
+
+            def work(own: Connection, some: Sequence[Family] = some, named: Named = named) -> Counter[str]:
+                counts, removed = _removed(own, some, named, options, now, least)
+                keys.update(removed)
+                return counts
+
+            done.update(await desk.transact(work))
+            await asyncio.sleep(0)
         if not families:
             return
         last = (families[-1].root.ended_at or 0, families[-1].root.id)
-        weights = await desk.transact(lambda own: [_weight(own, family) for family in families])  # noqa: B023
-        for some in portions(families, weights, MOST_ROWS):
 
-            def work(own: Connection, some: Sequence[Family] = some) -> tuple[Counter[str], list[str]]:
-                return _removed(own, some, options, now, least)
 
-            counts, gone = await desk.transact(work)
-            done.update(counts)
-            keys += gone
-            await asyncio.sleep(0)
+def _looked_at(connection: Connection, until: int, after: tuple[int, int]) -> tuple[list[Family], list[int], Named]:
+    """The next families, how many rows each has, and what is named."""
+    families = _candidates(connection, until, after)
+    named = _named(connection) if families else Named(frozenset(), 0)
+    return families, [_weight(connection, family) for family in families], named
 
 
 def _candidates(connection: Connection, until: int, after: tuple[int, int]) -> list[Family]:
@@ -107,14 +123,18 @@ def _members(connection: Connection, root: Record) -> tuple[Record, ...]:
 
 
 def _removed(
-    connection: Connection, families: Sequence[Family], options: RetentionOptions, now: int, least: int
+    connection: Connection, families: Sequence[Family], named: Named, options: RetentionOptions, now: int, least: int
 ) -> tuple[Counter[str], list[str]]:
-    """Decide again on what is there now, and delete it: since the families were read somebody may have reopened one."""
+    """Decide on what is there now, and delete it: since the families were read somebody may have reopened or named
+    one."""
     _begin(connection)
-    t = schema.tickets
+    t, e, p = schema.tickets, schema.timeline, schema.problems
     newest = connection.execute(select(func.max(t.c.id))).scalar() or 0
+    since = select(e.c.data).where(e.c.id > named.upto)
+    problems = select(p.c.doc).where(p.c.state != "closed")
+    also = {n for some in (since, problems) for n in names(text for (text,) in connection.execute(some))}
     fresh = [family for family in families if _is_as_it_was(connection, family)]
-    going = removable(fresh, _named(connection), newest, options, now, least)
+    going = removable(fresh, named.numbers | also, newest, options, now, least)
     ids = [record.id for family in going for record in family.records]
     counts: Counter[str] = Counter()
     if not ids:
@@ -133,17 +153,15 @@ def _is_as_it_was(connection: Connection, family: Family) -> bool:
     return found == {record.id: record.version for record in family.records}
 
 
-def _named(connection: Connection) -> set[int]:
-    """Numbers of tickets that something which is not over names."""
-    t, e, p = schema.tickets, schema.timeline, schema.problems
-    alive = t.c.state.in_(OPEN_STATES) | (t.c.state == "resolved")
-    statements = (
-        select(t.c.doc).where(alive),
-        select(e.c.data).join(t, t.c.id == e.c.ticket_id).where(alive),
-        select(p.c.doc).where(p.c.state != "closed"),
-    )
-    own = {id for (id,) in connection.execute(select(t.c.id).where(alive))}
-    return own | {name for statement in statements for name in names(row[0] for row in connection.execute(statement))}
+def _named(connection: Connection) -> Named:
+    """By open tickets and by resolved ones: in their documents and in their timelines."""
+    t, e = schema.tickets, schema.timeline
+    # First, so that what is written meanwhile is looked at again.
+    upto = connection.execute(select(func.max(e.c.id))).scalar() or 0
+    alive = t.c.state.in_(ALIVE)
+    texts = (select(t.c.doc).where(alive), select(e.c.data).join(t, t.c.id == e.c.ticket_id).where(alive))
+    found = {n for some in texts for n in names(text for (text,) in connection.execute(some))}
+    return Named(found, upto)
 
 
 def _weight(connection: Connection, family: Family) -> int:
@@ -179,20 +197,17 @@ def _record(row: Any) -> Record:
 def _rows(options: RetentionOptions, now: int, least: int) -> Iterator[tuple[Table, ColumnElement[bool]]]:
     """Which rows of which tables may go beside the tickets'. What an open ticket rests on stays: its messages say who
     was told, its alerts what it is made of."""
-    t, o, a, s = schema.tickets, schema.outbox, schema.alerts, schema.alert_steps
-    c, u = schema.changes, schema.audit
+    t, o, a, c, u = schema.tickets, schema.outbox, schema.alerts, schema.changes, schema.audit
     over = select(t.c.id).where(
         (t.c.state == "merged") | ((t.c.state == "closed") & (t.c.ended_at <= now - least))
     )  # fmt: skip
-    alive = select(PREFIX + func.cast(t.c.id, schema.audit.c.who.type)).where(t.c.state.not_in(("closed", "merged")))
+    alive = select(literal(PREFIX) + cast(t.c.id, Text)).where(t.c.state.in_(ALIVE))
     if options.outbox is not None:
         settled = o.c.state.in_(("sent", "dead", "cancelled")) & (o.c.settled_at <= now - options.outbox)
         yield o, settled & o.c.ticket_id.in_(over)
     if options.alerts is not None:
         ended = (a.c.status != "firing") & (a.c.last_at <= now - max(least, options.alerts))
         yield a, ended & (a.c.ticket_key.is_(None) | a.c.ticket_key.not_in(alive))
-    if options.steps is not None:
-        yield s, (s.c.at <= now - options.steps) & (s.c.ticket_key.is_(None) | s.c.ticket_key.not_in(alive))
     if options.changes is not None:
         yield c, c.c.at <= now - options.changes
     if options.audit is not None:
@@ -226,7 +241,7 @@ async def _emptied(desk: Desk, table: Table, which: ColumnElement[bool], done: C
 
 def _begin(connection: Connection) -> None:
     """SQLite's driver begins a transaction with the first row that is written, which is after a trigger is dropped."""
-    if connection.dialect.name == "sqlite" and not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+    if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 

@@ -1,7 +1,7 @@
 """What may be forgotten: which tickets are old enough and needed by nobody. Pure.
 
-A ticket goes with those that were merged into it, or stays with them. What is open, what an open ticket names, what is or
-was a suspected data breach and the ticket with the highest number stay, whatever the options say.
+A ticket goes with those that were merged into it, or stays with them. What is open, what an open ticket names, and the
+ticket with the highest number stay, whatever the options say; what is or was a suspected data breach has its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _KEY = re.compile(r"\bINC-([0-9]{1,15})\b")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What retention has to know of a ticket. ``ended_at``: when (ms) it was closed; None for one that was merged, which
+    """What retention has to know of a ticket. ``ended_at``: when (ms) it was closed; None for one that was merged: it
     ends with the ticket that it was merged into."""
 
     id: int

@@ -1,7 +1,7 @@
 """What many ask for at the same moment is made once: the board that twenty people watch, the list that programs poll.
 
-An answer is shared for a second at most, only while nothing was committed, and only among those for whom it would be the
-same. In: who asks for what. Out: the body, packed once for all who take it packed.
+An answer is shared for a second at most, only while nothing was committed, and only among those for whom it would be
+the same. In: who asks for what. Out: the body, packed once for all who take it packed.
 """
 
 from __future__ import annotations

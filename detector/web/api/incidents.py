@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, get_args
 
 from aiohttp import web
@@ -175,8 +174,8 @@ def routes(deps: Deps, shared: Shared) -> list[web.RouteDef]:
     @operation("Incidents, newest first", models.IncidentPage, parameters=_LIST_PARAMETERS)
     async def list_incidents(request: web.Request) -> web.Response:
         viewer, query = request[VIEWER], parse_query(request.query)
-        # Whoever may see the same is answered the same, whatever their names.
-        key = ("incidents", query, replace(viewer, name=""))
+        # Whoever may see the same is answered the same, whoever they are.
+        key = ("incidents", query, viewer.restricted)
         return await shared.answer(request, key, lambda: listed(query, viewer))
 
     @operation("One incident", models.Incident, parameters=(_KEY_PARAMETER,), errors=(404,))
