@@ -49,6 +49,8 @@ DAY = 24 * HOUR
 TEMPLATES = 300
 PORTION = 2_000
 _Rows = dict[str, list[dict[str, Any]]]
+_Timeline = list[tuple[int, str, str, str]]
+_Template = tuple[Ticket, _Timeline]
 PRIORITIES: tuple[Priority, ...] = ("P1", "P2", "P3", "P3", "P4", "P4")
 TIERS: tuple[Tier, ...] = ("L1", "L1", "L2", "L3")
 CATEGORIES = ("capacity/disk", "latency", "errors", "availability", "capacity/memory", "other")
@@ -57,14 +59,16 @@ WORDS = ("queue", "is", "stuck", "again", "after", "the", "deployment", "of", "c
 
 def fill(path: Path, tickets: int, still_open: int, now: int) -> None:
     """``tickets`` in the SQLite file ``path``, ``still_open`` of them open, the newest at ``now`` (ms)."""
-    asyncio.run(_fill(path, tickets, still_open, now))
+    partial = path.with_name(f"{path.name}.partial")
+    asyncio.run(_fill(partial, tickets, still_open, now))
+    partial.rename(path)  # a store that is there is a whole one
 
 
 async def _fill(path: Path, tickets: int, still_open: int, now: int) -> None:
     desk = await Desk.open(address(path))
     dice = random.Random(7)
-    closed = [list(_history(dice, n, True)) for n in range(TEMPLATES)]
-    opened = [list(_history(dice, n, False)) for n in range(TEMPLATES)]
+    closed = [_folded(_history(dice, n, True)) for n in range(TEMPLATES)]
+    opened = [_folded(_history(dice, n, False)) for n in range(TEMPLATES)]
     ages = sorted((dice.randrange(2 * DAY, 700 * DAY) for _ in range(tickets - still_open)), reverse=True)
     ages += sorted((dice.randrange(MINUTE, 2 * DAY) for _ in range(still_open)), reverse=True)
     for start in range(0, tickets, PORTION):
@@ -129,14 +133,20 @@ def _symptom(dice: random.Random, service: str, n: int, active: bool) -> Symptom
     )  # fmt: skip
 
 
-def _copied(
-    rows: dict[str, list[dict[str, Any]]], id: int, history: list[Change], at: int, dice: random.Random
-) -> None:
-    """The rows of the history's ticket as number ``id``, opened at ``at`` (ms)."""
+def _folded(history: Iterator[Change]) -> _Template:
+    """The ticket that a history makes, and its timeline as it is stored."""
     ticket: Ticket | None = None
+    timeline: _Timeline = []
     for change in history:
         ticket = fold(ticket, change)
+        timeline.append((change.at, change.who, change_name(change), document(change_data(change))))
     assert ticket is not None
+    return ticket, timeline
+
+
+def _copied(rows: _Rows, id: int, template: _Template, at: int, dice: random.Random) -> None:
+    """The rows of the template's ticket as number ``id``, opened at ``at`` (ms)."""
+    ticket, timeline = template
     key = f"INC-{id}"
     own = replace(
         ticket, key=key, version=1, opened_at=at, clocks=tuple(replace(c, due_at=c.due_at + at) for c in ticket.clocks),
@@ -159,10 +169,8 @@ def _copied(
             "doc": symptom_doc(moved),
         })  # fmt: skip
     rows["timeline"] += [
-        {"ticket_id": id, "at": change.at + at, "who": change.who, "what": change_name(change),
-         "data": document(change_data(change))}
-        for change in history
-    ]  # fmt: skip
+        {"ticket_id": id, "at": when + at, "who": who, "what": what, "data": data} for when, who, what, data in timeline
+    ]
     for event in ("opened", "resolved") if own.state == "closed" else ("opened",):
         thread = f"detector/{key}/first"
         rows["outbox"].append({
