@@ -15,6 +15,7 @@ ALL = {
     "page_latency": [],
     "anomaly_cost": [],
     "query_cost": [],
+    "desk_load": [],
 }
 
 

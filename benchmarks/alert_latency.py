@@ -54,14 +54,14 @@ async def measure(seconds: int, url: str, pid: int) -> dict[str, float]:
                 assert answer.status < 300, await answer.text()
             took.append((time.perf_counter() - began) * 1000)
 
-        begun, cpu = time.perf_counter(), _cpu(pid)
+        begun, cpu = time.perf_counter(), cpu_seconds(pid)
         posts = []
         for number in range(seconds * RATE):
             if (wait := begun + number / RATE - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
             posts.append(asyncio.create_task(post(number)))
         await asyncio.gather(*posts)
-        busy = (_cpu(pid) - cpu) / (time.perf_counter() - begun)
+        busy = (cpu_seconds(pid) - cpu) / (time.perf_counter() - begun)
     counted = sorted(took[WARM_UP:])
     at = {name: counted[min(len(counted) - 1, int(len(counted) * share))] for name, share in
           (("p50_ms", 0.5), ("p99_ms", 0.99), ("most_ms", 1.0))}  # fmt: skip
@@ -81,7 +81,7 @@ async def ready(session: aiohttp.ClientSession, url: str) -> None:
     raise RuntimeError(f"the daemon was not ready within {READY_SECONDS} s")
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """CPU seconds that the process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

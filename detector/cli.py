@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -283,13 +283,52 @@ def why(
 @db_app.command("migrate")
 def migrate(config: Config = None, data_dir: DataDir = None) -> None:
     """Bring the database to this version's schema; the daemon does so at start as well."""
+    _keep("migrate_database", config, data_dir)
+
+
+@db_app.command("backup")
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Replaced when all of it is written and read back.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """All of the database in one file, for SQLite and PostgreSQL alike; the daemon may run meanwhile."""
+    _keep("backup_database", config, data_dir, file)
+
+
+@db_app.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `detector db backup` has written.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a database that is not empty.")] = False,
+) -> None:
+    """The database from a backup, of either kind into either kind; not while a daemon uses it."""
+    _keep("restore_database", config, data_dir, file, force)
+
+
+@db_app.command("export")
+def export(
+    since: Annotated[str | None, typer.Option(metavar="T", help="RFC 3339: what had news since then.")] = None,
+    output: Annotated[str, typer.Option(metavar="DIR|-", help="A folder, or - for standard output.")] = "-",
+    restricted: Annotated[bool, typer.Option("--restricted", help="Restricted tickets as well.")] = False,
+    breaches: Annotated[bool, typer.Option("--breaches", help="The register of data breaches instead.")] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Tickets with their timelines as JSON lines; or the register of data breaches, as JSON and (in a folder) CSV."""
+    _keep("export_database", config, data_dir, since=since, output=output, restricted=restricted, breaches=breaches)
+
+
+def _keep(work: str, config: Path | None, data_dir: Path | None, *arguments: Any, **named: Any) -> None:
+    from detector import daemon
     from detector.config.load import ConfigError
-    from detector.daemon import migrate_database
 
     try:
-        typer.echo(migrate_database(config, data_dir))
-    except ConfigError as error:
+        said = getattr(daemon, work)(config, data_dir, *arguments, **named)
+    except (ConfigError, daemon.StartError) as error:
         refuse(str(error))
+    typer.echo(said, err=named.get("output") == "-")
 
 
 @app.command()

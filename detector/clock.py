@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 
@@ -75,6 +76,7 @@ async def every(clock: Clock, step: Callable[[int], Awaitable[int | None]], wake
         wake.clear()
 
 
+@lru_cache(16_384)  # a list of incidents has a thousand times, mostly those of the list before
 def rfc3339(at: int) -> str:
     """``at`` (ms) as RFC 3339 UTC with milliseconds: ``2026-11-24T08:30:00.000Z``."""
     return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at % 1000:03d}Z"

@@ -139,3 +139,33 @@ def test_the_desk_in_the_shell(tmp_path: Path) -> None:
         assert (shown.returncode, "nobody is told of anything" in shown.stdout) == (0, True)
     finally:
         assert daemon.stop() == 0, daemon.log[-3000:]
+
+
+def test_the_database_is_backed_up_under_a_running_daemon_and_restored_when_it_has_stopped(tmp_path: Path) -> None:
+    daemon, data = Daemon(tmp_path / "daemon").start(), ("--data-dir", str(tmp_path / "daemon" / "data"))
+    file = str(tmp_path / "backup.gz")
+    try:
+        daemon.post("/api/reports", {"description": "The printer is on fire"})
+        done = detector("db", "backup", file, *data)
+        assert (done.returncode, "1 tickets" in done.stdout) == (0, True), done.stderr
+        daemon.post("/api/reports", {"description": "It is out"})
+        done = detector("db", "restore", file, "--force", *data)
+        assert (done.returncode, "stop the detector first" in done.stderr) == (2, True)
+        done = detector("db", "export", *data)
+        assert [json.loads(line)["key"] for line in done.stdout.splitlines()] == ["INC-1", "INC-2"], done.stderr
+    finally:
+        assert daemon.stop() == 0
+    done = detector("db", "restore", file, *data)
+    assert (done.returncode, "is not empty" in done.stderr, "--force" in done.stderr) == (2, True, True)
+    assert detector("db", "restore", file, "--force", *data).returncode == 0
+    daemon.start()
+    try:
+        assert [item["key"] for item in daemon.incidents()] == ["INC-1"]
+    finally:
+        daemon.stop()
+    done = detector("db", "export", "--breaches", "--output", str(tmp_path / "out"), *data)
+    assert (done.returncode, sorted(p.name for p in (tmp_path / "out").iterdir())) == (
+        0, ["breaches.csv", "breaches.json"],
+    )  # fmt: skip
+    done = detector("db", "export", "--since", "yesterday", *data)
+    assert (done.returncode, "--since: 'yesterday' is not an RFC 3339 time" in done.stderr) == (2, True)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from detector.daemon.app import App, Settings, StartError
-from detector.daemon.serve import migrate_database, serve
+from detector.daemon.keeping import backup_database, export_database, migrate_database, restore_database
+from detector.daemon.serve import serve
 
-__all__ = ["App", "Settings", "StartError", "migrate_database", "serve"]
+__all__ = [
+    "App", "Settings", "StartError", "backup_database", "export_database", "migrate_database", "restore_database",
+    "serve",
+]  # fmt: skip

@@ -55,6 +55,7 @@ from detector.tickets.database import address
 from detector.tickets.desk import Committed, Desk
 from detector.tickets.outbox import Outbox
 from detector.tickets.owed import Route
+from detector.tickets.prune import prune
 from detector.tickets.trace import Trace
 from detector.tickets.views import Views
 from detector.web.app import create_app
@@ -71,6 +72,9 @@ BACKOFF_MS = 5_000
 SWEEP_MS = 60_000
 BACKFILL_SPAN_MS = 65 * 60_000
 SEASON_SPAN_MS = 7 * 86_400_000
+RETENTION_MS = 86_400_000
+SETTLED_MS = 600_000
+"""How long after a start nothing is forgotten: a start has other worries."""
 
 
 class StartError(Exception):
@@ -290,6 +294,7 @@ class App:
         self._essential("deliverer", self.deliverer.run())
         self._isolated("event time", lambda: every(self.clock, self.driver.step))
         self._isolated("sweeps", lambda: every(self.clock, self._sweep, self._swept))
+        self._isolated("retention", self._retain)
         self._isolated("journal", lambda: every(self.clock, self._sync))
         self._isolated("snapshots", lambda: every(self.clock, self._snapshot))
         self._isolated("configuration", lambda: watch(lambda: self.loaded.watched, self._watched, self._ending))
@@ -392,6 +397,20 @@ class App:
             log.error("the sweep could not be committed: %s", error)
             return now + BACKOFF_MS
         return min(due if due is not None else now + SWEEP_MS, now + SWEEP_MS)
+
+    async def _retain(self) -> None:
+        await self.clock.sleep_until(self.clock.now() + SETTLED_MS)
+        if self.settings.event_time != "samples":
+            await every(self.clock, self._forget)
+
+    async def _forget(self, now: int) -> int:
+        root = self.loaded.root
+        done = await prune(
+            self.pipeline.desk, root.tickets.retention, now, root.incidents.reopen_window, self.pipeline.board.forget
+        )
+        if done:
+            log.info("retention: %s", ", ".join(f"{count} rows of {table}" for table, count in sorted(done.items())))
+        return now + RETENTION_MS
 
     async def _sync(self, now: int) -> int:
         with suppress(JournalFull):

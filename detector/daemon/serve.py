@@ -12,8 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
 from detector.config.compose import Loaded, load
-from detector.daemon.app import App, Settings, StartError
-from detector.tickets.database import StorageError, address, engine, migrate
+from detector.daemon.app import App, Settings
 from detector.web.deps import ReloadRefused
 
 log = logging.getLogger("detector")
@@ -64,26 +63,6 @@ async def reload(app: App) -> None:
             log.warning("%s", note)
     except ReloadRefused as error:
         log.error("the configuration was refused and nothing was changed:\n%s", error)
-
-
-def migrate_database(config: Path | None, data_dir: Path | None) -> str:
-    """Bring the database to this version's schema; a sentence on how it went."""
-    loaded = load(config)
-    url = loaded.root.tickets.database or address((data_dir or Path("data")) / "detector.db")
-
-    async def run() -> None:
-        made = engine(url)
-        try:
-            await migrate(made)
-        finally:
-            await made.dispose()
-
-    try:
-        (data_dir or Path("data")).mkdir(parents=True, exist_ok=True)
-        asyncio.run(run())
-    except (ValueError, StorageError) as error:
-        raise StartError(f"the database cannot be used: {error}") from None
-    return "the database has this version's schema"
 
 
 def _logging() -> None:

@@ -5,7 +5,7 @@ A *subject* is what a symptom is about, whenever: detector, name and labels. A f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from detector.nouns import Change, Symptom, Ticket
@@ -82,6 +82,12 @@ class Board:
             self._past[about] = ticket.key
         while len(self._past) > _MOST_PAST:
             del self._past[next(iter(self._past))]
+
+    def forget(self, keys: Collection[str]) -> None:
+        """These are no longer stored: nothing may name them."""
+        for key in keys:
+            self.drop(key)
+        self._past = {about: key for about, key in self._past.items() if key not in keys}
 
     def past(self, symptom: Symptom) -> str | None:
         """The key of the last ticket about the same that can no longer be reopened."""

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -19,6 +21,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
 T = TypeVar("T")
+APPLICATION = "detector"
+"""What PostgreSQL lists a connection of ours as."""
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -38,7 +42,10 @@ def engine(url: str) -> AsyncEngine:
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise ValueError(f"database {parsed.get_backend_name()!r} is not supported: sqlite or postgresql")
         if parsed.get_backend_name() == "postgresql":
-            return create_async_engine(parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True)
+            named = {"server_settings": {"application_name": APPLICATION}}
+            return create_async_engine(
+                parsed.set(drivername="postgresql+asyncpg"), pool_pre_ping=True, connect_args=named
+            )
         memory: dict[str, Any] = {} if parsed.database else {"poolclass": StaticPool}
         made = create_async_engine(parsed.set(drivername="sqlite+aiosqlite"), **memory)
     except (ArgumentError, NoSuchModuleError) as error:
@@ -91,14 +98,21 @@ async def migrate(made: AsyncEngine) -> None:
     """Bring the schema to this version; idempotent."""
     with storage_errors():
         async with made.begin() as connection:
-            await connection.run_sync(_upgrade)
+            await connection.run_sync(upgrade)
 
 
-def _upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Bring the schema to the revision ``to``."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the schema is this version's."""
+    heads = ScriptDirectory(str(MIGRATIONS)).get_heads()
+    return set(MigrationContext.configure(connection).get_current_heads()) == set(heads)
 
 
 @contextmanager

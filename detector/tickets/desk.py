@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import json
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import msgspec
 from sqlalchemy import JSON, Connection, Select, cast, exists, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -34,7 +35,7 @@ from detector.tickets.commit import (
     stored_symptoms,
     write,
 )
-from detector.tickets.database import FileWriter, StorageError, engine, migrate, storage_errors
+from detector.tickets.database import FileWriter, StorageError, engine, is_current, migrate, storage_errors
 from detector.tickets.owed import Route
 from detector.tickets.similar import similar
 
@@ -44,6 +45,11 @@ _KEY = re.compile("INC-[0-9]{1,12}", re.IGNORECASE)
 _TOLD = ("title", "description", "cause", "fix", "category")
 PAST = 50
 """A service's last tickets among which similar ones are looked for."""
+OPEN_STATES = ("logged", "triaged", "diagnosing", "waiting", "reopened")
+MOST_OPEN = 2_000
+"""Open tickets that a list holds at most."""
+_KEPT = MOST_OPEN + MOST
+"""Tickets that are kept decoded: all that are open, and a page of others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,9 @@ class Desk:
         """Whether reporters are written to."""
         self._turn = asyncio.Lock()
         self.writer = FileWriter.beside(made)
+        # In memory readers see what a writer has not committed yet: nothing of it may be kept.
+        self._keeps = self.writer is not None or made.url.get_backend_name() != "sqlite"
+        self._kept: OrderedDict[int, Ticket] = OrderedDict()
 
     @classmethod
     async def open(cls, url: str, routes: Sequence[Route] = ()) -> Desk:
@@ -108,6 +117,12 @@ class Desk:
                 async with self.engine.begin() as connection:
                     return await connection.run_sync(work)
 
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What ``work`` returns, which only reads; writers go on meanwhile."""
+        with storage_errors():
+            async with self.engine.connect() as connection:
+                return await connection.run_sync(work)
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     async def ticket(self, key: str, viewer: Viewer) -> Ticket | None:
@@ -117,20 +132,20 @@ class Desk:
         except ValueError:
             return None
         t = schema.tickets
-        statement = select(t.c.id, t.c.version, t.c.doc).where(t.c.id == id)
+        statement = select(t.c.id, t.c.version).where(t.c.id == id)
         found = await self._tickets(_visible(statement, viewer))
         return found[0] if found else None
 
     async def tickets(self, query: TicketQuery, viewer: Viewer) -> TicketPage:
         """Newest first. ValueError for a cursor that is not one of ours."""
         t = schema.tickets
-        statement = _visible(select(t.c.id, t.c.version, t.c.doc), viewer)
+        statement = _visible(select(t.c.id, t.c.version), viewer)
         for name in ("state", "phase", "service"):
             if (value := getattr(query, name)) is not None:
                 statement = statement.where(t.c[name] == value)
         statement = statement.where(t.c.mode == query.mode if query.mode else t.c.mode != "shadow")
         if query.open_only:
-            statement = statement.where(t.c.state.not_in(("resolved", "closed", "merged")))
+            statement = statement.where(t.c.state.in_(OPEN_STATES))
         if query.cursor is not None:
             statement = statement.where(t.c.id < _from_cursor(query.cursor))
         limit = max(1, min(query.limit, MOST))
@@ -138,21 +153,43 @@ class Desk:
         more = len(found) > limit
         return TicketPage(tuple(found[:limit]), _to_cursor(number(found[limit - 1].key)) if more else None)
 
+    async def every_open(self, viewer: Viewer) -> list[Ticket]:
+        """All open tickets outside shadow, newest first, at most :data:`MOST_OPEN`."""
+        t = schema.tickets
+        statement = _visible(select(t.c.id, t.c.version), viewer).where(
+            t.c.state.in_(OPEN_STATES), t.c.mode != "shadow"
+        )
+        return await self._tickets(statement.order_by(t.c.id.desc()).limit(MOST_OPEN))
+
+    async def newest_entry(self) -> int:
+        """The number of the newest timeline entry; 0: there is none. While it stays the same nobody has written one."""
+        return await self.read(lambda own: own.execute(select(func.max(schema.timeline.c.id))).scalar()) or 0
+
     async def timeline(self, key: str, viewer: Viewer) -> list[TimelineEntry]:
         """Oldest first; empty where the viewer sees no such ticket."""
-        if await self.ticket(key, viewer) is None:
-            return []
-        entries = schema.timeline
-        statement = select(entries).where(entries.c.ticket_id == number(key)).order_by(entries.c.id)
+        ticket = await self.ticket(key, viewer)
+        return [] if ticket is None else (await self.timelines([ticket], viewer))[ticket.key]
+
+    async def timelines(self, tickets: Sequence[Ticket], viewer: Viewer) -> dict[str, list[TimelineEntry]]:
+        """Those of tickets that ``viewer`` was shown, by key, each oldest first."""
+        found: dict[str, list[TimelineEntry]] = {t.key: [] for t in tickets if viewer.restricted or not t.restricted}
+        ids = [number(key) for key in found]
+        e = schema.timeline
         with storage_errors():
             async with self.engine.connect() as connection:
-                rows = (await connection.execute(statement)).all()
-        return [TimelineEntry(row.at, row.who, row.what, json.loads(row.data)) for row in rows]
+                for at in range(0, len(ids), MOST):
+                    statement = select(e.c.ticket_id, e.c.at, e.c.who, e.c.what, e.c.data).where(
+                        e.c.ticket_id.in_(ids[at : at + MOST])
+                    )
+                    rows = await connection.execute(statement.order_by(e.c.ticket_id, e.c.id))
+                    for id, when, who, what, data in rows:
+                        found[f"{PREFIX}{id}"].append(TimelineEntry(when, who, what, msgspec.json.decode(data)))
+        return found
 
     async def similar(self, ticket: Ticket, viewer: Viewer) -> Ticket:
         """The ticket with those of its service's past that were most like it, as far as ``viewer`` may see them."""
         t = schema.tickets
-        statement = _visible(select(t.c.id, t.c.version, t.c.doc), viewer).where(
+        statement = _visible(select(t.c.id, t.c.version), viewer).where(
             t.c.service == plain_text(ticket.service), t.c.state.in_(("resolved", "closed")), t.c.mode != "shadow"
         )
         past = await self._tickets(statement.order_by(t.c.id.desc()).limit(PAST))
@@ -163,7 +200,7 @@ class Desk:
         20,000."""
         t, s = schema.tickets, schema.symptoms
         newest = select(func.max(t.c.id) - SEARCHED).scalar_subquery()
-        statement = _visible(select(t.c.id, t.c.version, t.c.doc), viewer).where(t.c.id > newest)
+        statement = _visible(select(t.c.id, t.c.version), viewer).where(t.c.id > newest)
         statement = statement.where(t.c.mode != "shadow")
         for word in words:
             signs = plain_text(word).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -199,16 +236,38 @@ class Desk:
         """Those that were published, at ``since`` (ms) or later or not over yet; the newest first. For everybody: a
         restricted one is never among them."""
         t = schema.tickets
-        lasts = t.c.state.not_in(("resolved", "closed", "merged"))
-        statement = select(t.c.id, t.c.version, t.c.doc).where(
+        lasts = t.c.state.in_(OPEN_STATES)
+        statement = select(t.c.id, t.c.version).where(
             t.c.public_at.is_not(None), t.c.restricted.is_(False), (t.c.ended_at >= since) | lasts
         )
         return await self._tickets(statement.order_by(t.c.public_at.desc(), t.c.id.desc()).limit(most))
 
+    async def breaches(self, viewer: Viewer) -> list[Ticket]:
+        """Every ticket that is or was a suspected data breach, oldest first."""
+        t = schema.tickets
+        # The documents' text is looked at: what was dismissed need not be restricted any more.
+        marked = t.c.restricted.is_(True) | t.c.doc.contains('"breach":"')
+        statement = _visible(select(t.c.id, t.c.version), viewer).where(marked)
+        return [found for found in await self._tickets(statement.order_by(t.c.id)) if found.breach is not None]
+
+    async def since(self, start: int | None, viewer: Viewer, after: int, most: int) -> list[Ticket]:
+        """Tickets of every mode, oldest first, numbered above ``after``, to which something happened at ``start`` (ms)
+        or later."""
+        t, e = schema.tickets, schema.timeline
+        statement = _visible(select(t.c.id, t.c.version), viewer).where(t.c.id > after)
+        if start is not None:
+            statement = statement.where(exists().where(e.c.ticket_id == t.c.id, e.c.at >= start))
+        return await self._tickets(statement.order_by(t.c.id).limit(most))
+
+    async def fits(self) -> None:
+        """Raises StorageError where the database has not this version's schema; for who reads and does not migrate."""
+        if not await self.read(is_current):
+            raise StorageError("it has not this version's schema: run `detector db migrate` first")
+
     async def reopenable(self, since: int) -> list[Ticket]:
         """Open tickets, and those that ended at ``since`` (ms) or later: what a decision may have to look at."""
         t = schema.tickets
-        statement = select(t.c.id, t.c.version, t.c.doc).where(
+        statement = select(t.c.id, t.c.version).where(
             t.c.state != "merged", (t.c.ended_at.is_(None)) | (t.c.ended_at >= since)
         )
         return await self._tickets(statement.order_by(t.c.id))
@@ -216,7 +275,7 @@ class Desk:
     async def ended(self, before: int, most: int) -> list[Ticket]:
         """The tickets that ended before ``before`` (ms) last, oldest first."""
         t = schema.tickets
-        statement = select(t.c.id, t.c.version, t.c.doc).where(t.c.state != "merged", t.c.ended_at < before)
+        statement = select(t.c.id, t.c.version).where(t.c.state != "merged", t.c.ended_at < before)
         return (await self._tickets(statement.order_by(t.c.id.desc()).limit(most)))[::-1]
 
     async def due(self, now: int) -> tuple[list[str], int | None]:
@@ -242,7 +301,7 @@ class Desk:
         """The ticket that a report with this key has opened."""
         t = schema.tickets
         found = await self._tickets(
-            select(t.c.id, t.c.version, t.c.doc).where(t.c.idempotency_key == report_key(idempotency_key))
+            select(t.c.id, t.c.version).where(t.c.idempotency_key == report_key(idempotency_key))
         )
         return found[0] if found else None
 
@@ -271,12 +330,40 @@ class Desk:
         return cast(column, JSON)[name].as_string()
 
     async def _tickets(self, statement: Select[Any]) -> list[Ticket]:
+        """The tickets whose (id, version) ``statement`` selects, in its order; one that is known at its version is not
+        read again."""
         with storage_errors():
             async with self.engine.connect() as connection:
                 rows = (await connection.execute(statement)).all()
-                ids = [row.id for row in rows]
-                symptoms = await connection.run_sync(lambda own: stored_symptoms(own, ids))
-        return [ticket_of(row.doc, row.version, tuple(symptoms.get(row.id, ()))) for row in rows]
+                known = {id: kept for id, version in rows if (kept := self._known(id, version)) is not None}
+                missing = [id for id, _ in rows if id not in known]
+                read = await connection.run_sync(lambda own: _read(own, missing))
+        if self._keeps:
+            self._kept |= read
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        known |= read
+        return [known[id] for id, _ in rows if id in known]
+
+    def _known(self, id: int, version: int) -> Ticket | None:
+        kept = self._kept.get(id)
+        if kept is None or kept.version != version:
+            return None
+        self._kept.move_to_end(id)
+        return kept
+
+
+def _read(connection: Connection, ids: Sequence[int]) -> dict[int, Ticket]:
+    """Tickets by id. Symptoms are read after their ticket, and whatever changes them changes its version: at worst they
+    are news that the next reading, which finds the new version, makes whole."""
+    t = schema.tickets
+    rows = [
+        row
+        for at in range(0, len(ids), MOST)
+        for row in connection.execute(select(t.c.id, t.c.version, t.c.doc).where(t.c.id.in_(ids[at : at + MOST])))
+    ]
+    symptoms = stored_symptoms(connection, [row.id for row in rows])
+    return {row.id: ticket_of(row.doc, row.version, tuple(symptoms.get(row.id, ()))) for row in rows}
 
 
 def _visible(statement: Select[Any], viewer: Viewer) -> Select[Any]:

@@ -103,6 +103,26 @@ class Communication(Options):
     templates: Templates = Templates()
 
 
+class RetentionOptions(Options):
+    """How long what is over is kept; without a time, for ever. Open tickets, what they name, and what may still be
+    reopened always stay."""
+
+    closed: Duration | None = None
+    """Closed tickets, with their symptoms, timeline and messages, and those that were merged into them."""
+    shadow: Duration | None = None
+    """The same for those in mode shadow; default: as `closed`."""
+    breaches: Duration | None = None
+    """The same for what is or was a suspected data breach: the register (GDPR Art. 33(5)) is made of them."""
+    outbox: Duration | None = None
+    """Messages about tickets that ended, after they were sent or given up."""
+    alerts: Duration | None = None
+    """Alerts that resolved: the ledger, and what `detector why` tells of them."""
+    changes: Duration | None = None
+    """Deployments and the like."""
+    audit: Duration | None = None
+    """The audit log."""
+
+
 class TicketOptions(Options):
     """The desk."""
 
@@ -121,5 +141,6 @@ class TicketOptions(Options):
     """What a reporter is asked first, by category (or the part before its slash); before the shipped ones."""
     response: ResponseOptions = ResponseOptions()
     """Runbooks with their steps and actions."""
+    retention: RetentionOptions = RetentionOptions()
     close_after: Duration = ms("1d")
     """A resolved detected ticket closes by itself after it."""

@@ -48,6 +48,9 @@ tickets = Table(
     Index("ix_tickets_due_at", "due_at"),
     Index("ix_tickets_state", "state", "ended_at"),
     Index("ix_tickets_service", "service"),
+    # Few are of such a phase or mode among all that there ever were, and lists show the newest of them.
+    Index("ix_tickets_phase", "phase", "id"),
+    Index("ix_tickets_mode", "mode", "id"),
 )
 
 symptoms = Table(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from detector.web import auth, doors, problems
-from detector.web.api import channels, incidents, operations, prometheus
+from detector.web.api import breaches, channels, incidents, operations, prometheus
 from detector.web.api import problems as problems_api
 from detector.web.api import silences as silences_api
 from detector.web.api import statistics as statistics_api
@@ -28,6 +28,7 @@ from detector.web.pages import (
 )
 from detector.web.pages import problems as problems_page
 from detector.web.pages.layout import Layout
+from detector.web.shared import Shared
 from detector.web.sse import Hub, stream
 
 
@@ -38,7 +39,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
     every handler reads its body with the limit of its own, ingest while streaming.
     """
     hub = Hub(deps.clock.now(), deps.options.limits.events_clients, deps.options.limits.events_queue)
-    layout = Layout(deps, hub)
+    layout, shared = Layout(deps, hub), Shared(deps.desk)
     sending = frozenset(route.path for route in deps.ingest if route.method in ("POST", "PUT", "*"))
     app = web.Application(
         middlewares=[
@@ -48,8 +49,8 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         ],
         client_max_size=0,
     )
-    apis = (incidents, why_api, statistics_api, problems_api, channels)
-    desk = [route for api in apis for route in api.routes(deps)]
+    apis = (why_api, statistics_api, problems_api, channels, breaches)
+    desk = [*incidents.routes(deps, shared), *(route for api in apis for route in api.routes(deps))]
     app.add_routes(deps.ingest)
     app.add_routes(
         [
@@ -57,7 +58,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *silences_api.routes(deps),
             *prometheus.routes(deps),
             *operations.routes(deps, desk),
-            *board.routes(deps, layout),
+            *board.routes(deps, layout, shared),
             *incident.routes(deps, layout),
             *report.routes(deps, layout, deps.links),
             *silences.routes(deps, layout),
@@ -79,9 +80,10 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         await doors.harden(response_headers or {}, response)
 
     async def listen(_: web.Application) -> AsyncIterator[None]:
-        leave = deps.actions.subscribe(hub.committed)
+        leave = [deps.actions.subscribe(told) for told in (hub.committed, shared.committed)]
         yield
-        leave()
+        for each in leave:
+            each()
 
     async def end_streams(_: web.Application) -> None:
         hub.close()

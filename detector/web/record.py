@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
 from typing import Any
+
+import msgspec
+from aiohttp import web
 
 from detector.clock import rfc3339
 from detector.notify.messages import incident
@@ -13,6 +14,16 @@ from detector.nouns import ChangeEvent, Ticket, TimelineEntry
 from detector.tickets.clocks import held
 from detector.tickets.prevention import effect
 from detector.words import in_calendar
+
+
+def json_answer(value: Any) -> web.Response:
+    """``value`` as JSON."""
+    return web.Response(body=json_bytes(value), content_type="application/json", charset="utf-8")
+
+
+def json_bytes(value: Any) -> bytes:
+    """``value`` as JSON. A list of incidents is 300 KB and more: the standard library takes four times as long."""
+    return msgspec.json.encode(value)
 
 
 def ticket_json(
@@ -25,7 +36,7 @@ def ticket_json(
         "changes": [change_json(change) for change in changes],
         "held_seconds": {tier: ms // 1000 for tier, ms in held(timeline, now).items()},
         "timeline": [
-            {"at": rfc3339(in_calendar(entry.at)), "who": entry.who, "what": entry.what, "data": _plain(entry.data)}
+            {"at": rfc3339(in_calendar(entry.at)), "who": entry.who, "what": entry.what, "data": entry.data}
             for entry in timeline
         ],
     }
@@ -46,18 +57,5 @@ def _response(ticket: Ticket, now: int) -> dict[str, Any] | None:
 def change_json(change: ChangeEvent) -> dict[str, Any]:
     return {
         "at": rfc3339(in_calendar(change.at)), "service": change.service or None, "summary": change.summary,
-        "source": change.source, "link": change.link or None, "details": _plain(change.details),
+        "source": change.source, "link": change.link or None, "details": dict(change.details),
     }  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can hold: no NaN, no dataclass, no lone surrogate."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -245,6 +245,9 @@ async def test_a_database_that_cannot_be_read_is_503_and_says_so() -> None:
 
 async def test_what_nobody_expected_is_500_without_a_word_of_it(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
+        async def newest_entry(self) -> int:
+            return 0
+
         async def tickets(self, *_: Any) -> Any:
             raise RuntimeError("secret")
 

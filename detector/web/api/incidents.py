@@ -19,7 +19,8 @@ from detector.web.body import Body, json_body
 from detector.web.deps import Deps
 from detector.web.openapi import Parameter, operation
 from detector.web.problems import Problem
-from detector.web.record import change_json, ticket_json
+from detector.web.record import change_json, json_answer, json_bytes, ticket_json
+from detector.web.shared import Made, Shared
 from detector.words import DAY, plain
 
 MOST = 500
@@ -166,32 +167,24 @@ def _for_desk(action: str, args: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-async def every_open(deps: Deps, viewer: Viewer) -> list[Ticket]:
-    """All open tickets outside shadow, at most two thousand: what the board and the counts are made of."""
-    tickets: list[Ticket] = []
-    cursor = None
-    for _ in range(4):
-        page = await deps.desk.tickets(TicketQuery(open_only=True, limit=MOST, cursor=cursor), viewer)
-        tickets += page.items
-        cursor = page.next
-        if cursor is None:
-            break
-    return tickets
-
-
-def routes(deps: Deps) -> list[web.RouteDef]:
+def routes(deps: Deps, shared: Shared) -> list[web.RouteDef]:
     """The routes, each with its description."""
+
+    async def listed(query: TicketQuery, viewer: Viewer) -> Made:
+        try:
+            page = await deps.desk.tickets(query, viewer)
+        except ValueError as error:
+            raise Problem(400, f"cursor: {error}.") from None
+        timelines, now = await deps.desk.timelines(page.items, viewer), deps.clock.now()
+        items = [ticket_json(ticket, timelines[ticket.key], now) for ticket in page.items]
+        return Made(json_bytes({"items": items, "next": page.next}), "application/json")
 
     @operation("Incidents, newest first", models.IncidentPage, parameters=_LIST_PARAMETERS)
     async def list_incidents(request: web.Request) -> web.Response:
-        viewer = request[VIEWER]
-        try:
-            page = await deps.desk.tickets(parse_query(request.query), viewer)
-        except ValueError as error:
-            raise Problem(400, f"cursor: {error}.") from None
-        now = deps.clock.now()
-        items = [ticket_json(ticket, await deps.desk.timeline(ticket.key, viewer), now) for ticket in page.items]
-        return web.json_response({"items": items, "next": page.next})
+        viewer, query = request[VIEWER], parse_query(request.query)
+        # Whoever may see the same is answered the same, whoever they are.
+        key = ("incidents", query, viewer.restricted)
+        return await shared.answer(request, key, lambda: listed(query, viewer))
 
     @operation("One incident", models.Incident, parameters=(_KEY_PARAMETER,), errors=(404,))
     async def show_incident(request: web.Request) -> web.Response:
@@ -199,8 +192,9 @@ def routes(deps: Deps) -> list[web.RouteDef]:
         ticket = await deps.desk.similar(ticket, request[VIEWER])
         timeline = await deps.desk.timeline(ticket.key, request[VIEWER])
         changes = await changes_before(deps, ticket)
-        headers = {"ETag": f'"{ticket.last_step_at or 0}"'}
-        return web.json_response(ticket_json(ticket, timeline, deps.clock.now(), changes), headers=headers)
+        answer = json_answer(ticket_json(ticket, timeline, deps.clock.now(), changes))
+        answer.headers["ETag"] = f'"{ticket.last_step_at or 0}"'
+        return answer
 
     @operation("What was changed, newest first", models.Changes, parameters=_CHANGES_PARAMETERS)
     async def list_changes(request: web.Request) -> web.Response:
@@ -210,7 +204,7 @@ def routes(deps: Deps) -> list[web.RouteDef]:
         found = await deps.changes.between(
             start, end, [service] if service else None, _limit(request.query.get("limit", ""))
         )
-        return web.json_response({"items": [change_json(change) for change in found]})
+        return json_answer({"items": [change_json(change) for change in found]})
 
     @operation("Services of the catalogue, and those seen on open incidents", models.Services)
     async def list_services(request: web.Request) -> web.Response:
@@ -245,7 +239,7 @@ def _action(deps: Deps, name: str) -> Callable[[web.Request], Any]:
         given = body.model_dump(exclude_unset=True)
         ticket = await act(deps, request.match_info["key"], name, viewer, given, seen)
         timeline = await deps.desk.timeline(ticket.key, viewer)
-        return web.json_response(ticket_json(ticket, timeline, deps.clock.now()))
+        return json_answer(ticket_json(ticket, timeline, deps.clock.now()))
 
     handler.__name__ = f"{name}_incident"
     return handler
@@ -253,7 +247,7 @@ def _action(deps: Deps, name: str) -> Callable[[web.Request], Any]:
 
 async def services(deps: Deps, viewer: Viewer) -> list[dict[str, Any]]:
     """What ``/api/services`` answers: the catalogue by name, then what is known from open incidents only."""
-    count = Counter(ticket.service for ticket in await every_open(deps, viewer))
+    count = Counter(ticket.service for ticket in await deps.desk.every_open(viewer))
     known = {fact.name: fact for fact in deps.services()}
     items: list[dict[str, Any]] = [
         {"name": fact.name, "team": fact.team, "criticality": fact.criticality, "depends_on": list(fact.depends_on),

@@ -11,13 +11,14 @@ from aiohttp import web
 from detector.notify.messages import title
 from detector.nouns import Ticket, Viewer
 from detector.tickets.desk import TicketQuery
-from detector.web.api.incidents import every_open, services
+from detector.web.api.incidents import services
 from detector.web.auth import VIEWER
 from detector.web.deps import Deps
 from detector.web.graph import picture
 from detector.web.pages.layout import Layout
 from detector.web.pages.spark import Spark, spark
 from detector.web.pages.text import shape
+from detector.web.shared import Made, Shared, asker
 
 TABS = {
     "mine": "needs me", "predicted": "predicted", "disrupting": "disrupting", "open": "all open", "muted": "muted",
@@ -119,15 +120,21 @@ class Rows:
         return rows
 
 
-def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
+def routes(deps: Deps, layout: Layout, shared: Shared) -> list[web.RouteDef]:
     made = Rows()
 
     async def board(request: web.Request) -> web.Response:
+        # Kept views are no commit of a ticket: they are looked at each time.
+        views = await deps.views.of(request[VIEWER].name)
+        key = ("board", request.path_qs, request[VIEWER], asker(request), tuple(views))
+        return await shared.answer(request, key, lambda: page_of(request, views))
+
+    async def page_of(request: web.Request, views: Sequence[tuple[str, str]]) -> Made:
         viewer, now, here = request[VIEWER], deps.clock.now(), layout.here
         tab = request.query.get("tab", "mine")
         tab = tab if tab in TABS else "mine"
         words = request.query.get("q", "").lower().split()[:8]
-        chosen = choose([t for t in await every_open(deps, viewer) if matches(t, words)], viewer)
+        chosen = choose([t for t in await deps.desk.every_open(viewer) if matches(t, words)], viewer)
         counts: dict[str, Any] = {name: len(found) for name, found in chosen.items()}
         shown = chosen.get(tab)
         if shown is None:
@@ -135,18 +142,19 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             ended = [t for t in page.items if t.state in ("resolved", "closed", "merged") and matches(t, words)]
             shown = sorted(ended, key=lambda t: -(t.closed_at or t.resolved_at or t.opened_at))[:_RECENT]
         start = (_number(request.query.get("page", "")) - 1) * ROWS
-        return await layout.render(
+        text = await layout.text(
             request, "board.html", here, tab=tab, tabs=TABS, counts=counts, now=now, q=" ".join(words),
-            views=await deps.views.of(viewer.name), bulk=BULK,
+            views=views, bulk=BULK,
             rows=made.of(shown[start : start + ROWS], viewer), total=len(shown), start=start,
             per_page=ROWS,
         )  # fmt: skip
+        return Made(text.encode(), "text/html")
 
     async def service_list(request: web.Request) -> web.Response:
         here = layout.here
         items = await services(deps, request[VIEWER])
         shapes: dict[str, str] = {}
-        for ticket in sorted(await every_open(deps, request[VIEWER]), key=lambda t: t.phase == "disrupting"):
+        for ticket in sorted(await deps.desk.every_open(request[VIEWER]), key=lambda t: t.phase == "disrupting"):
             if ticket.phase in ("predicted", "disrupting", "recovering"):
                 shapes[ticket.service] = ticket.phase
         drawn = picture({item["name"]: item["depends_on"] for item in items if item["catalogued"]}, shapes)

@@ -43,10 +43,13 @@ class Layout:
     async def render(
         self, request: web.Request, template: str, here: str, code: int = 200, **context: Any
     ) -> web.Response:
-        """``template`` with the header's facts around it; in a thread, since a full board takes 50 ms."""
+        """``template`` with the header's facts around it."""
+        return _html(await self.text(request, template, here, **context), code)
+
+    async def text(self, request: web.Request, template: str, here: str, **context: Any) -> str:
+        """The page; made in a thread, since a full board takes 50 ms."""
         facts = self._facts(request) | {"here": here}
-        text = await asyncio.to_thread(self._environment.get_template(template).render, facts, **context)
-        return _html(text, code)
+        return await asyncio.to_thread(self._environment.get_template(template).render, facts, **context)
 
     def problem(self, request: web.Request, problem: Problem) -> web.Response:
         """An error as a page: what, why, what next."""

@@ -11,7 +11,7 @@ from detector.incidents.matchers import parse
 from detector.incidents.mute import windows
 from detector.nouns import Ticket
 from detector.options import parse_duration
-from detector.web.api.incidents import every_open, find
+from detector.web.api.incidents import find
 from detector.web.api.silences import Unfit, covers_too_much, ended, made, say, state
 from detector.web.auth import VIEWER
 from detector.web.body import form
@@ -44,7 +44,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
     async def draw(request: web.Request, given: Mapping[str, str], trouble: str = "") -> web.Response:
         now, noise = deps.clock.now(), deps.actions.noise
         silences = sorted(noise.silences, key=lambda s: (state(s, now) == "expired", s.ends_at))[:_MOST]
-        muted = [t for t in await every_open(deps, request[VIEWER]) if t.muted_since is not None]
+        muted = [t for t in await deps.desk.every_open(request[VIEWER]) if t.muted_since is not None]
         return await layout.render(
             request, "silences.html", layout.here, code=422 if trouble else 200, now=now, trouble=trouble, given=given,
             lasts=LASTS, muted=muted, windows=windows(noise.options, now, now + AHEAD)[:_MOST],

@@ -16,6 +16,8 @@ _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 def upgrade() -> None:
     op.add_column("tickets", sa.Column("public_at", sa.BigInteger))
     op.create_index("ix_tickets_public_at", "tickets", ["public_at"])
+    op.create_index("ix_tickets_phase", "tickets", ["phase", "id"])
+    op.create_index("ix_tickets_mode", "tickets", ["mode", "id"])
     for name in ("recipient", "doc"):
         op.add_column("outbox", sa.Column(name, sa.Text, nullable=False, server_default=""))
     op.create_table(
@@ -128,6 +130,7 @@ def downgrade() -> None:
         "silences",
     ):
         op.drop_table(name)
-    op.drop_index("ix_tickets_public_at", "tickets")
+    for name in ("public_at", "phase", "mode"):
+        op.drop_index(f"ix_tickets_{name}", "tickets")
     for table, name in (("tickets", "public_at"), ("outbox", "recipient"), ("outbox", "doc")):
         op.drop_column(table, name)
