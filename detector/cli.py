@@ -23,11 +23,17 @@ check_app = typer.Typer(help="Validate configuration and rules; errors name file
 db_app = typer.Typer(help="The desk's database.")
 app.add_typer(check_app, name="check", no_args_is_help=True)
 app.add_typer(db_app, name="db", no_args_is_help=True)
+token_app = typer.Typer(
+    help="Tokens for programs, of a running daemon; who asks is DETECTOR_TOKEN, or DETECTOR_USER and DETECTOR_PASSWORD."
+)
+app.add_typer(token_app, name="token", no_args_is_help=True)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration; default: the one that is shipped.")
 ]
 Listen = Annotated[str | None, typer.Option("--listen", metavar="HOST:PORT", help="Default 127.0.0.1:9797.")]
+Url = Annotated[str, typer.Option(envvar="DETECTOR_URL", help="The daemon.")]
+AsJson = Annotated[bool, typer.Option("--json", help="The answer as it came.")]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", metavar="DIR", help="Made when missing; default ./data.")]
 
 
@@ -275,6 +281,50 @@ def why(
 
     try:
         ok = show_why(url, subject, at, as_json)
+    except Unreachable as error:
+        refuse(str(error))
+    raise typer.Exit(0 if ok else 1)
+
+
+@token_app.command("create")
+def token_create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
+    scope: Annotated[list[str] | None, typer.Option(help="read|act|ingest|admin, several times; default read.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=365, help="How long it lasts.")] = 90,
+    url: Url = "http://127.0.0.1:9797",
+    as_json: AsJson = False,
+) -> None:
+    """Make a token that acts as you; it is printed this once."""
+    from detector.shell import Unreachable, make_token
+
+    try:
+        ok = make_token(url, name, scope or ["read"], days, as_json)
+    except Unreachable as error:
+        refuse(str(error))
+    raise typer.Exit(0 if ok else 1)
+
+
+@token_app.command("list")
+def token_list(url: Url = "http://127.0.0.1:9797", as_json: AsJson = False) -> None:
+    """Your tokens; an admin sees everybody's."""
+    from detector.shell import Unreachable, list_tokens
+
+    try:
+        ok = list_tokens(url, as_json)
+    except Unreachable as error:
+        refuse(str(error))
+    raise typer.Exit(0 if ok else 1)
+
+
+@token_app.command("revoke")
+def token_revoke(
+    id: Annotated[int, typer.Argument(metavar="ID", min=1)], url: Url = "http://127.0.0.1:9797", as_json: AsJson = False
+) -> None:
+    """End a token: it opens nothing any more."""
+    from detector.shell import Unreachable, revoke_token
+
+    try:
+        ok = revoke_token(url, id, as_json)
     except Unreachable as error:
         refuse(str(error))
     raise typer.Exit(0 if ok else 1)

@@ -208,14 +208,55 @@ def show_why(url: str, subject: str, at: str | None, as_json: bool) -> bool:
     return True
 
 
-def _call(url: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def make_token(url: str, name: str, scopes: Sequence[str], days: int, as_json: bool) -> bool:
+    """Make a token and print it, this once."""
+    answer = _call(url, "/api/tokens", {"name": name, "scopes": list(scopes), "days": days})
+    if "token" not in answer:
+        return _refused(answer)
+    print(json.dumps(answer) if as_json else answer["token"])
+    if not as_json:
+        scoped = ", ".join(answer["scopes"])
+        told = f"token {answer['id']} of {answer['who']} ({scoped}) until {answer['expires_at']}; it is shown this once"
+        print(told, file=sys.stderr)
+    return True
+
+
+def list_tokens(url: str, as_json: bool) -> bool:
+    """Print the own tokens; an admin's print everybody's."""
+    answer = _call(url, "/api/tokens")
+    if "items" not in answer:
+        return _refused(answer)
+    if as_json:
+        print(json.dumps(answer))
+        return True
+    table = Table("id", "name", "who", "scopes", "expires", "revoked", box=None, pad_edge=False)
+    for it in answer["items"]:
+        row = (it["id"], it["name"], it["who"], ", ".join(it["scopes"]), it["expires_at"], it["revoked_at"] or "-")
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table if table.row_count else "no tokens")
+    return True
+
+
+def revoke_token(url: str, id: int, as_json: bool) -> bool:
+    """End a token."""
+    answer = _call(url, f"/api/tokens/{id}", method="DELETE")
+    if "revoked_at" not in answer:
+        return _refused(answer)
+    print(json.dumps(answer) if as_json else f"token {id} of {answer['who']} opens nothing any more")
+    return True
+
+
+def _call(url: str, path: str, body: Mapping[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
     if not url.startswith(("http://", "https://")):
         raise Unreachable(f"--url {url!r} must begin with http:// or https://")
-    request = urllib.request.Request(url.rstrip("/") + path, method="GET" if body is None else "POST")
+    method = method or ("GET" if body is None else "POST")
+    request = urllib.request.Request(url.rstrip("/") + path, method=method)
     if body is not None:
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
-    if user := os.environ.get("DETECTOR_USER"):
+    if token := os.environ.get("DETECTOR_TOKEN"):
+        request.add_header("Authorization", f"Bearer {token}")
+    elif user := os.environ.get("DETECTOR_USER"):
         pair = f"{user}:{os.environ.get('DETECTOR_PASSWORD', '')}"
         request.add_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -48,6 +49,8 @@ class Daemon:
     arguments: tuple[str, ...] = ()
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    ready_as: tuple[str, str] | None = None
+    """Name and password, where the daemon asks for them."""
 
     @property
     def url(self) -> str:
@@ -76,7 +79,9 @@ class Daemon:
         if self.process.poll() is not None:
             raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.log[-3000:]}")
         with contextlib.suppress(OSError):
-            return self.request("GET", "/-/ready")[0] == 200
+            pair = base64.b64encode(":".join(self.ready_as).encode()).decode() if self.ready_as else ""
+            headers = {"Authorization": f"Basic {pair}"} if pair else None
+            return self.request("GET", "/-/ready", headers=headers)[0] == 200
         return False
 
     def request(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import bcrypt
 import pytest
 
 from tests.conftest import ROOT
@@ -169,3 +170,32 @@ def test_the_database_is_backed_up_under_a_running_daemon_and_restored_when_it_h
     )  # fmt: skip
     done = detector("db", "export", "--since", "yesterday", *data)
     assert (done.returncode, "--since: 'yesterday' is not an RFC 3339 time" in done.stderr) == (2, True)
+
+
+def test_a_token_from_the_shell_acts_as_its_maker_until_it_is_revoked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    users = [{"name": "ann", "role": "agent", "password_hash": hashed}]
+    daemon = Daemon(tmp_path / "daemon", json.dumps({"web": {"users": users}}), ready_as=("ann", "secret")).start()
+    try:
+        refused = detector("token", "list", "--url", daemon.url)
+        assert (refused.returncode, "This needs a token or a user's name and password" in refused.stderr) == (1, True)
+        monkeypatch.setenv("DETECTOR_USER", "ann")
+        monkeypatch.setenv("DETECTOR_PASSWORD", "secret")
+        made = detector("token", "create", "deploys", "--scope", "act", "--days", "7", "--url", daemon.url)
+        assert made.returncode == 0, made.stderr
+        assert "token 1 of ann (act) until" in made.stderr
+        token = made.stdout.strip()
+        monkeypatch.setenv("DETECTOR_TOKEN", token)
+        assert detector("incidents", "list", "--url", daemon.url).stdout == "no incidents\n"
+        refused = detector("token", "revoke", "1", "--url", daemon.url)
+        assert (refused.returncode, "needs a token with the scope admin" in refused.stderr) == (1, True)
+        monkeypatch.delenv("DETECTOR_TOKEN")
+        assert "opens nothing any more" in detector("token", "revoke", "1", "--url", daemon.url).stdout
+        listed = detector("token", "list", "--url", daemon.url, "--json")
+        assert json.loads(listed.stdout)["items"][0]["revoked_at"] is not None
+        monkeypatch.setenv("DETECTOR_TOKEN", token)
+        assert detector("incidents", "list", "--url", daemon.url).returncode == 1
+    finally:
+        assert daemon.stop() == 0, daemon.log[-3000:]

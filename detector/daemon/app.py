@@ -55,6 +55,7 @@ from detector.tickets.database import address
 from detector.tickets.desk import Committed, Desk
 from detector.tickets.outbox import Outbox
 from detector.tickets.owed import Route
+from detector.tickets.people import People
 from detector.tickets.prune import prune
 from detector.tickets.trace import Trace
 from detector.tickets.views import Views
@@ -62,7 +63,7 @@ from detector.web.app import create_app
 from detector.web.auth import VIEWER, Access, AccessError, tls
 from detector.web.deps import Deps, ReloadRefused, Theme
 from detector.web.links import Links
-from detector.web.options import WebConfig, WebOptions
+from detector.web.options import WebConfig, WebOptions, split_listen
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ class App:
             self.pipeline, self.links, lambda: self.loaded.root.mail, self.intake.now, self.telemetry,
             lambda: self.intake.closed,
         )  # fmt: skip
+        self.people = People(desk, self.clock)
         await self._notify(desk, web_options)
         await self._respond()
         self.scraper = Scraper(self.intake, self.clock)
@@ -163,11 +165,12 @@ class App:
         options = loaded.root.web
         if self.settings.listen is not None:
             try:
-                options = WebOptions.model_validate(options.model_dump() | {"listen": self.settings.listen})
+                split_listen(self.settings.listen)
             except ValueError:
                 raise StartError(
                     f"--listen {self.settings.listen!r}: write HOST:PORT, such as 127.0.0.1:9797"
                 ) from None
+            options = options.model_copy(update={"listen": self.settings.listen})
         if options.config_file is None:
             return options, WebConfig()
         return options, validate(read(loaded.path.parent / options.config_file), WebConfig)
@@ -236,6 +239,7 @@ class App:
         deps = Deps(
             options=options,
             access=access,
+            people=self.people,
             clock=self.clock,
             telemetry=self.telemetry,
             desk=self.pipeline.desk,
@@ -250,7 +254,7 @@ class App:
             status=self.health.status,
             healthy=lambda: [],
             ready=self.health.ready,
-            reload=self.reload,
+            reload=self._reload,
             chart=self._chart,
             services=self.health.services,
             oncall=self.health.oncall,
@@ -432,6 +436,14 @@ class App:
 
     async def reload(self) -> Sequence[str]:
         """Take over the configuration as it is now, whole or not at all; answers notes for people."""
+        notes = await self._reload()
+        try:
+            await self.people.audit("detector", "reload", "configuration", {"notes": list(notes)})
+        except StorageError as error:
+            log.error("the reload could not be written into the audit log: %s", error)
+        return notes
+
+    async def _reload(self) -> Sequence[str]:
         async with self._reloading:
             # Above the line everything may fail and has no effect, below it nothing can fail.
             try:
@@ -560,6 +572,7 @@ def _needs_restart(before: Loaded, after: Loaded) -> list[str]:
     old, new = before.root, after.root
     parts = {
         "web.listen": (old.web.listen, new.web.listen),
+        "web.sessions": (old.web.sessions, new.web.sessions),
         "tickets.database": (old.tickets.database, new.tickets.database),
         "storage": (old.storage, new.storage),
         "heartbeat": (old.heartbeat, new.heartbeat),

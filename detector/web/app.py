@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from detector.web import auth, doors, problems
-from detector.web.api import breaches, channels, incidents, operations, prometheus
+from detector.web import doors, problems
+from detector.web.api import breaches, channels, incidents, operations, people, prometheus
 from detector.web.api import problems as problems_api
 from detector.web.api import silences as silences_api
 from detector.web.api import statistics as statistics_api
 from detector.web.api import why as why_api
 from detector.web.deps import Deps
+from detector.web.guard import Guard
 from detector.web.pages import (
+    account,
     board,
     incident,
     postmortem,
@@ -41,15 +43,12 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
     hub = Hub(deps.clock.now(), deps.options.limits.events_clients, deps.options.limits.events_queue)
     layout, shared = Layout(deps, hub), Shared(deps.desk)
     sending = frozenset(route.path for route in deps.ingest if route.method in ("POST", "PUT", "*"))
+    guard = Guard(deps, sending)
     app = web.Application(
-        middlewares=[
-            problems.middleware(layout.problem),
-            doors.middleware(deps.options),
-            auth.middleware(deps.access, sending),
-        ],
+        middlewares=[problems.middleware(layout.problem), doors.middleware(deps.options), guard.middleware],
         client_max_size=0,
     )
-    apis = (why_api, statistics_api, problems_api, channels, breaches)
+    apis = (why_api, statistics_api, problems_api, channels, breaches, people)
     desk = [*incidents.routes(deps, shared), *(route for api in apis for route in api.routes(deps))]
     app.add_routes(deps.ingest)
     app.add_routes(
@@ -69,12 +68,13 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *settings.routes(deps, layout),
             *problems_page.routes(deps, layout),
             *statistics.routes(deps, layout),
+            *account.routes(deps, layout, guard),
             *static.routes(),
         ]
     )
 
     async def events(request: web.Request) -> web.StreamResponse:
-        return await stream(request, deps, hub)
+        return await stream(request, deps, hub, lambda: guard.still(request))
 
     async def harden(request: web.Request, response: web.StreamResponse) -> None:
         await doors.harden(response_headers or {}, response)

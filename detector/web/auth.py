@@ -1,14 +1,13 @@
-"""Who comes in: users of Prometheus's web configuration file, client certificates, ingest tokens; or nobody is asked.
+"""Who may come in: users of the configuration and of Prometheus's web configuration file, client certificates, ingest
+tokens; or nobody is asked.
 
 :class:`Access` is the whole policy as one replaceable value holder: a reload prepares a new :class:`_Policy` (may fail)
-and swaps it (cannot fail). The middleware answers 401 or leaves ``request[VIEWER]``.
+and swaps it (cannot fail). Who a request comes from is found out in :mod:`detector.web.guard`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -20,14 +19,12 @@ from pathlib import Path
 
 import bcrypt
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
-from detector.nouns import Viewer
-from detector.web.links import is_open
 from detector.web.options import TlsServerConfig, WebConfig, WebOptions, is_loopback
 from detector.web.problems import Problem
+from detector.web.rights import Person
 
-VIEWER: web.RequestKey[Viewer] = web.RequestKey("viewer", Viewer)
+VIEWER: web.RequestKey[Person] = web.RequestKey("viewer", Person)
 ANONYMOUS = "operator"
 """What somebody is called where nobody is asked for a name."""
 
@@ -46,20 +43,27 @@ class AccessError(Exception):
 def refusal(options: WebOptions, config: WebConfig) -> str | None:
     """Why the daemon may not start with these options, or None."""
     host, _ = options.address
-    tls = config.tls_server_config
-    asks = bool(config.basic_auth_users) or (tls is not None and tls.client_auth_type == "RequireAndVerifyClientCert")
-    if asks or options.allow_anonymous or (host and is_loopback(host)):
+    passwords = config.basic_auth_users or any(u.password_hash or u.password_file for u in options.users)
+    if passwords or _certified(config) or options.allow_anonymous or (host and is_loopback(host)):
         return None
     return (
-        f"web.listen: {options.listen} can be reached from other machines, and nobody is asked for a password. Name a "
-        "web.config_file with basic_auth_users (`htpasswd -nBC 10 NAME` makes a line), listen on 127.0.0.1, or set "
-        "web.allow_anonymous: true"
+        f"web.listen: {options.listen} can be reached from other machines, and nobody is asked for a password. Name "
+        "web.users, or a web.config_file with basic_auth_users (`htpasswd -nBC 10 NAME` makes a line), listen on "
+        "127.0.0.1, or set web.allow_anonymous: true"
     )
+
+
+def _certified(config: WebConfig) -> bool:
+    tls = config.tls_server_config
+    return tls is not None and tls.client_auth_type == "RequireAndVerifyClientCert"
 
 
 @dataclass(frozen=True)
 class _Policy:
     users: Mapping[str, str]
+    """The bcrypt hash of everybody who has a password, by name."""
+    people: Mapping[str, Person]
+    """What everybody who is known by name may do."""
     tokens: Mapping[str, bytes]
     """SHA-256 of each token, by the sender's name: compared in constant time whatever their lengths."""
 
@@ -77,14 +81,12 @@ class Passwords:
     async def check(self, users: Mapping[str, str], name: str, password: str) -> bool:
         """Whether ``password`` is ``name``'s; as slow for a user that does not exist as for one that does."""
         known = name in users
+        if self.remembered(users, name, password):
+            return True
         # Somebody's hash stands in for a missing one, for its cost; the outcome of that is thrown away.
         hashed = users[name] if known else next(iter(users.values()))
         # bcrypt reads 72 bytes; Go's and Apache's implementations cut there, so does this.
         raw = password.encode()[:72]
-        tag = hmac.digest(self._secret, "\0".join((name, hashed)).encode() + b"\0" + password.encode(), "sha256")
-        if known and tag in self._right:
-            self._right.move_to_end(tag)
-            return True
         if self._waiting >= _WAITING:
             raise Problem(503, "Too many passwords wait to be checked; try again.", headers={"Retry-After": "2"})
         self._waiting += 1
@@ -94,10 +96,20 @@ class Passwords:
         finally:
             self._waiting -= 1
         if right and known:
-            self._right[tag] = None
+            self._right[self._tag(name, hashed, password)] = None
             while len(self._right) > _CACHED:
                 self._right.popitem(last=False)
         return right and known
+
+    def remembered(self, users: Mapping[str, str], name: str, password: str) -> bool:
+        """Whether this was right before, and the password is still the same."""
+        if name not in users or (tag := self._tag(name, users[name], password)) not in self._right:
+            return False
+        self._right.move_to_end(tag)
+        return True
+
+    def _tag(self, name: str, hashed: str, password: str) -> bytes:
+        return hmac.digest(self._secret, "\0".join((name, hashed)).encode() + b"\0" + password.encode(), "sha256")
 
 
 class Access:
@@ -115,11 +127,21 @@ class Access:
     def tokens(self) -> Mapping[str, bytes]:
         return self._policy.tokens
 
+    def person(self, name: str) -> Person | None:
+        """What ``name`` may do; None for whom the configuration does not know."""
+        return self._policy.people.get(name)
+
+    def mark(self, name: str) -> str | None:
+        """Of ``name``'s password: another one when it changes, and None when it is gone."""
+        hashed = self._policy.users.get(name)
+        return hashlib.sha256(hashed.encode()).hexdigest()[:32] if hashed is not None else None
+
     @staticmethod
     def prepare(options: WebOptions, config: WebConfig, base: Path) -> _Policy:
         """Read what the options name; raises AccessError and changes nothing."""
         if reason := refusal(options, config):
             raise AccessError(reason)
+        users, people = _people(options, config, base)
         tokens = {}
         for token in options.ingest_tokens:
             if token.token is not None:
@@ -133,11 +155,31 @@ class Access:
                 if len(text) < 8:
                     raise AccessError(f"web.ingest_tokens.{token.name}: {path} must hold at least 8 characters")
             tokens[token.name] = hashlib.sha256(text.encode()).digest()
-        return _Policy(dict(config.basic_auth_users), tokens)
+        return _Policy(users, people, tokens)
 
     def commit(self, prepared: _Policy) -> None:
         """Let ``prepared`` decide from the next request on."""
         self._policy = prepared
+
+
+def _people(options: WebOptions, config: WebConfig, base: Path) -> tuple[dict[str, str], dict[str, Person]]:
+    """Hashes and rights by name. Who is in the web configuration file alone may do all but see restricted tickets."""
+    users = dict(config.basic_auth_users)
+    people = {name: Person(name) for name in users}
+    for user in options.users:
+        place = f"web.users.{user.name}"
+        try:
+            hashed = user.hash(base)
+        except ValueError as error:
+            raise AccessError(f"{place}: {error}") from None
+        if hashed is not None and user.name in users:
+            raise AccessError(f"{place}: the password is in basic_auth_users too; keep one of the two")
+        if hashed is None and user.name not in users and not _certified(config):
+            raise AccessError(f"{place} has no password: add password_hash (`htpasswd -nBC 10 {user.name}` makes it)")
+        if hashed is not None:
+            users[user.name] = hashed
+        people[user.name] = user.person
+    return users, people
 
 
 def tls(config: WebConfig, base: Path) -> ssl.SSLContext | None:
@@ -172,65 +214,3 @@ def _client_certificates(context: ssl.SSLContext, options: TlsServerConfig, base
         context.load_verify_locations(base / (options.client_ca_file or ""))
     except (OSError, ssl.SSLError) as error:
         raise AccessError(f"tls_server_config.client_ca_file: {options.client_ca_file}: {error}") from None
-
-
-def middleware(access: Access, ingest: frozenset[str]) -> Middleware:
-    """Let in whoever may come. ``ingest``: the paths whose POST also takes a token."""
-
-    @web.middleware
-    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[VIEWER] = await _viewer(request, access, ingest)
-        return await handler(request)
-
-    return guard
-
-
-async def _viewer(request: web.Request, access: Access, ingest: frozenset[str]) -> Viewer:
-    if is_open(request.rel_url.path):
-        return Viewer(ANONYMOUS)  # a signed link is looked at by its page
-    users, tokens = access.users, access.tokens
-    sending = request.method in ("POST", "PUT") and request.rel_url.path in ingest
-    if not users and not (tokens and sending):
-        return Viewer(_certificate_name(request) or ANONYMOUS)
-    header = request.headers.get("Authorization", "")
-    scheme, _, credentials = header.partition(" ")
-    if sending and scheme.lower() == "bearer":
-        digest = hashlib.sha256(credentials.strip().encode("utf-8", "surrogateescape")).digest()
-        # Every token is looked at, so that the time says nothing about which one came close.
-        matches = [name for name, expected in tokens.items() if hmac.compare_digest(digest, expected)]
-        if matches:
-            return Viewer(matches[0])
-    if users and scheme.lower() == "basic":
-        name, password = _basic(credentials)
-        if await access.passwords.check(users, name, password):
-            return Viewer(name)
-    raise _unauthorized(sending and bool(tokens), bool(users))
-
-
-def _basic(credentials: str) -> tuple[str, str]:
-    try:
-        text = base64.b64decode(credentials.strip(), validate=True).decode("utf-8")
-    except (binascii.Error, ValueError):
-        return "", ""
-    name, _, password = text.partition(":")
-    return name, password
-
-
-def _unauthorized(bearer: bool, basic: bool) -> Problem:
-    ways = [way for way, open_ in (("a bearer token", bearer), ("a user's name and password", basic)) if open_]
-    challenge = ", ".join(
-        way for way, open_ in (('Basic realm="detector", charset="UTF-8"', basic), ('Bearer realm="detector"', bearer))
-        if open_
-    )  # fmt: skip
-    return Problem(401, f"This needs {' or '.join(ways)}.", headers={"WWW-Authenticate": challenge})
-
-
-def _certificate_name(request: web.Request) -> str:
-    """The common name of a verified client certificate, else empty."""
-    transport = request.transport
-    certificate = transport.get_extra_info("peercert") if transport is not None else None
-    for part in (certificate or {}).get("subject", ()):
-        for name, value in part:
-            if name == "commonName":
-                return str(value)
-    return ""

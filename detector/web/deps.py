@@ -15,6 +15,7 @@ from detector.nouns import ChangeEvent, Report, Silence, Symptom, Ticket, Timeli
 from detector.pipeline import Policy
 from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
+from detector.tickets.people import People
 from detector.tickets.problems import Problems
 from detector.tickets.trace import Posted, Traced
 from detector.tickets.views import Views
@@ -182,6 +183,7 @@ class Deps:
 
     options: WebOptions
     access: Access
+    people: People
     clock: Clock
     telemetry: Telemetry
     desk: Desk

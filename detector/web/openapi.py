@@ -97,6 +97,7 @@ def document(
         servers=[{"url": url}],
     )
     spec.components.security_scheme("basic", {"type": "http", "scheme": "basic"})
+    spec.components.security_scheme("token", {"type": "http", "scheme": "bearer"})
     for name, schema in schemas.get("$defs", {}).items():
         spec.components.schema(name, schema)
     paths: dict[str, dict[str, Any]] = {}
@@ -105,7 +106,7 @@ def document(
     for path, operations in paths.items():
         spec.path(path=path, operations=operations)
     built: dict[str, Any] = spec.to_dict()
-    built["security"] = [{}, {"basic": []}]
+    built["security"] = [{}, {"basic": []}, {"token": []}]
     return built
 
 

@@ -14,10 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from detector.options import Options, Size, parse_size
-
-_HASH = re.compile(r"\$2[abxy]\$(\d\d)\$[./A-Za-z0-9]{53}")
-MAX_COST = 15
-"""A bcrypt cost of 15 takes 1.8 s of a core; more is a way to stop one's own daemon."""
+from detector.web.users import SessionOptions, UserOptions, unfit
 
 
 def split_listen(text: str) -> tuple[str, int]:
@@ -102,6 +99,8 @@ class WebOptions(Options):
         (), description="Further names by which it may be addressed (the Host header).")  # fmt: skip
     config_file: str | None = Field(
         None, description="Prometheus's web configuration file: TLS and basic_auth_users for everything.")  # fmt: skip
+    users: tuple[UserOptions, ...] = Field((), description="Who may log in, and what they may do then.")
+    sessions: SessionOptions = SessionOptions()
     ingest_tokens: tuple[TokenOptions, ...] = Field((), description="Bearer tokens for senders.")
     allow_anonymous: bool = Field(
         False, description="Listen on other addresses than loopback without a login.")  # fmt: skip
@@ -126,6 +125,9 @@ class WebOptions(Options):
         names = [token.name for token in self.ingest_tokens]
         if len(set(names)) < len(names):
             raise ValueError("ingest_tokens: every token needs a name of its own")
+        users = [user.name for user in self.users]
+        if len(set(users)) < len(users):
+            raise ValueError("users: every user needs a name of their own")
         return self
 
 
@@ -198,9 +200,6 @@ class WebConfig(Options):
         for name, value in self.basic_auth_users.items():
             if not name or ":" in name:
                 raise ValueError(f"basic_auth_users: {name!r} is not a user's name (no colon, not empty)")
-            match = _HASH.fullmatch(value)
-            if match is None:
-                raise ValueError(f"basic_auth_users.{name}: not a bcrypt hash; make one with `htpasswd -nBC 10 {name}`")
-            if not 4 <= int(match[1]) <= MAX_COST:
-                raise ValueError(f"basic_auth_users.{name}: bcrypt cost {match[1]}; allowed: 4 to {MAX_COST}")
+            if why := unfit(name, value):
+                raise ValueError(f"basic_auth_users.{name}: {why}")
         return self

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -24,6 +25,8 @@ from detector.web.problems import Problem
 _KEPT = 512
 _STATUS_S = 5.0
 _PING_S = 15.0
+_LOOK_MS = 30_000
+"""How often it is asked whether the page's session still holds."""
 
 
 class Hub:
@@ -115,8 +118,13 @@ def _status(facts: StatusFacts) -> str:
     return json.dumps(told)
 
 
-async def stream(request: web.Request, deps: Deps, hub: Hub) -> web.StreamResponse:
-    """``GET /api/events``: events ``ticket``, ``status`` and ``reset`` (read anew), until the page goes away."""
+Still = Callable[[], Awaitable[bool]]
+"""Whether whoever listens may still come in."""
+
+
+async def stream(request: web.Request, deps: Deps, hub: Hub, still: Still) -> web.StreamResponse:
+    """``GET /api/events``: events ``ticket``, ``status`` and ``reset`` (read anew), until the page goes away or may not
+    listen any more."""
     # The header is what a browser sends when it comes back; the query is a page's first word.
     last = request.headers.get("Last-Event-ID") or request.query.get("last")
     client = hub.join(last)
@@ -125,17 +133,22 @@ async def stream(request: web.Request, deps: Deps, hub: Hub) -> web.StreamRespon
         with contextlib.suppress(ConnectionResetError, TimeoutError, asyncio.CancelledError):
             await response.prepare(request)
             async with response:
-                await _pump(response, client, deps, hub)
+                await _pump(response, client, deps, hub, still)
     finally:
         hub.leave(client)
     return response
 
 
 async def _pump(
-    response: EventSourceResponse, client: asyncio.Queue[tuple[int, str] | None], deps: Deps, hub: Hub
+    response: EventSourceResponse, client: asyncio.Queue[tuple[int, str] | None], deps: Deps, hub: Hub, still: Still
 ) -> None:
     await response.send(_status(deps.status()), event="status", retry=3000)
+    asked = deps.clock.now()
     while not hub.closing and response.is_connected():
+        if deps.clock.now() - asked >= _LOOK_MS:
+            if not await still():
+                return
+            asked = deps.clock.now()
         try:
             async with asyncio.timeout(_STATUS_S):
                 event = await client.get()

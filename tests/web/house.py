@@ -18,6 +18,7 @@ from detector.pipeline import Pipeline
 from detector.series.identity import symptom_id
 from detector.telemetry import Telemetry
 from detector.tickets.outbox import Outbox
+from detector.tickets.people import People
 from detector.tickets.trace import Trace
 from detector.tickets.views import Views
 from detector.web.app import create_app
@@ -59,7 +60,8 @@ def deps(pipeline: Pipeline, clock: Clock, telemetry: Telemetry, options: WebOpt
         )  # fmt: skip
 
     return Deps(
-        options=options, access=Access(options, config), clock=clock, telemetry=telemetry, desk=pipeline.desk,
+        options=options, access=Access(options, config), people=People(pipeline.desk, clock), clock=clock,
+        telemetry=telemetry, desk=pipeline.desk,
         actions=pipeline, trace=Trace(pipeline.desk), views=Views(pipeline.desk), query=query, status=status,
         outbox=Outbox(pipeline.desk),
         healthy=lambda: (), ready=lambda: (), reload=reload, chart=chart,

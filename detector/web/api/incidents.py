@@ -20,8 +20,9 @@ from detector.web.deps import Deps
 from detector.web.openapi import Parameter, operation
 from detector.web.problems import Problem
 from detector.web.record import change_json, json_answer, json_bytes, ticket_json
+from detector.web.rights import Person, act_refusal
 from detector.web.shared import Made, Shared
-from detector.words import DAY, plain
+from detector.words import DAY, MINUTE, plain
 
 MOST = 500
 ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
@@ -88,7 +89,7 @@ def parse_query(params: Mapping[str, str]) -> TicketQuery:
         phase=_one_of(params, "phase", get_args(Phase)),
         service=params.get("service") or None,
         mode=_one_of(params, "mode", get_args(Mode)),
-        limit=_limit(params.get("limit", "")),
+        limit=limit(params.get("limit", "")),
         cursor=params.get("cursor") or None,
     )
 
@@ -100,7 +101,8 @@ def _one_of(params: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> s
     return value or None
 
 
-def _limit(text: str) -> int:
+def limit(text: str) -> int:
+    """How many a page of a list has; 400 says what may be asked for."""
     if not text:
         return 50
     if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MOST):
@@ -142,10 +144,14 @@ def seen_of(text: str) -> int | None:
 
 
 async def act(
-    deps: Deps, key: str, action: str, viewer: Viewer, args: Mapping[str, Any], seen: int | None = None
+    deps: Deps, key: str, action: str, viewer: Person, args: Mapping[str, Any], seen: int | None = None
 ) -> Ticket:
-    """Do it through the pipeline; what the desk refuses is a problem with its reason."""
-    await find(deps, key, viewer)
+    """Do it through the pipeline; what role or desk refuse is a problem with its reason."""
+    ticket = await find(deps, key, viewer)
+    if reason := act_refusal(viewer, action, ticket.tier):
+        target = "a restricted ticket" if ticket.restricted else ticket.key
+        await deps.people.audit(viewer.name, "refused", f"{action} {target}", {"reason": reason}, every=MINUTE)
+        raise Problem(403, reason)
     try:
         return await deps.actions.act(key, action, viewer, now=deps.clock.now(), seen=seen, **_for_desk(action, args))
     except NotAllowed as error:
@@ -202,7 +208,7 @@ def routes(deps: Deps, shared: Shared) -> list[web.RouteDef]:
         start, end = at_time(request.query, "start", now - DAY), at_time(request.query, "end", now)
         service = request.query.get("service", "")
         found = await deps.changes.between(
-            start, end, [service] if service else None, _limit(request.query.get("limit", ""))
+            start, end, [service] if service else None, limit(request.query.get("limit", ""))
         )
         return json_answer({"items": [change_json(change) for change in found]})
 

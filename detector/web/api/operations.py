@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
+from detector.tickets.database import StorageError
 from detector.web.api.models import ReportBody, Reported
+from detector.web.auth import VIEWER
 from detector.web.deps import Deps, ReloadRefused
 from detector.web.openapi import Operation, document
 from detector.web.problems import Problem
+
+log = logging.getLogger(__name__)
 
 _INGEST = {
     "/api/reports": Operation(
@@ -47,6 +52,11 @@ def routes(deps: Deps, described: Sequence[web.RouteDef]) -> list[web.RouteDef]:
         except ReloadRefused as error:
             errors = [{"detail": problem} for problem in error.problems]
             raise Problem(422, f"The configuration was not changed: {error}", errors=errors) from None
+        try:
+            await deps.people.audit(request[VIEWER].name, "reload", "configuration", {"notes": list(notes)})
+        except StorageError as error:
+            # It is done: a broken database is mended by reloading, too.
+            log.error("the reload could not be written into the audit log: %s", error)
         return web.Response(text="".join(f"{note}\n" for note in notes or ("configuration reloaded",)))
 
     async def describe(request: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from detector.charts.series import unit
 from detector.charts.specs import alt_text, telling
 from detector.notify.messages import sentence, title
 from detector.notify.messages.story import leading
-from detector.nouns import Resolution, Symptom, Ticket, TimelineEntry, Viewer
+from detector.nouns import Resolution, Symptom, Ticket, TimelineEntry
 from detector.tickets.clocks import held
 from detector.tickets.lifecycle import ENDED, TIERS, handover
 from detector.tickets.prevention import effect, filled, proposed, runbook
@@ -24,9 +24,10 @@ from detector.web.body import checked, form
 from detector.web.deps import Deps, Theme
 from detector.web.invite import invitation
 from detector.web.pages.layout import Layout
-from detector.web.pages.process import WAITS, process
+from detector.web.pages.process import WAITS, Form, process
 from detector.web.pages.text import shape
 from detector.web.problems import Problem
+from detector.web.rights import Person, act_refusal
 from detector.words import plain, quantity
 
 LARGE, SMALL = (720, 300), (480, 240)
@@ -96,10 +97,10 @@ def moment(entry: TimelineEntry) -> Moment:
     return Moment(entry.at, plain(entry.who, 80), entry.what, human, not human and entry.what in _NOISY, lines)
 
 
-def possible(ticket: Ticket, viewer: Viewer) -> dict[str, bool]:
-    """Which acts make sense now; the desk has the last word."""
+def possible(ticket: Ticket, viewer: Person) -> dict[str, bool]:
+    """Which acts make sense now and are the viewer's to do; the desk has the last word."""
     alive = ticket.state not in ENDED
-    return {
+    sensible = {
         "ack": alive and not (ticket.acknowledged_at is not None and ticket.assignee == viewer.name),
         "escalate": alive and ticket.tier != TIERS[-1],
         "assign": alive,
@@ -110,6 +111,7 @@ def possible(ticket: Ticket, viewer: Viewer) -> dict[str, bool]:
         "merge": alive,
         "silence": alive and ticket.muted_since is None and any(symptom.active for symptom in ticket.symptoms),
     }
+    return {name: sense and act_refusal(viewer, name, ticket.tier) is None for name, sense in sensible.items()}
 
 
 def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
@@ -130,7 +132,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             runbook=_runbook(ticket, deps), can=possible(ticket, viewer), tiers=_tiers(ticket), resolutions=RESOLUTIONS,
             suggested=_suggested(ticket, timeline), active=sum(s.active for s in symptoms), trouble=trouble,
             timeline=[moment(entry) for entry in timeline[-_MOST_ENTRIES:]][::-1],
-            process=process(ticket, sorted(deps.actions.categories()), basics), handover=handover(ticket), waits=WAITS,
+            process=_offered(ticket, viewer, deps, basics), handover=handover(ticket), waits=WAITS,
             reporter_link=deps.links.path(ticket.key),
             changes=await changes_before(deps, ticket), held=held(timeline, now),
             earlier=max(0, len(timeline) - _MOST_ENTRIES),
@@ -152,7 +154,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         try:
             await act(deps, key, action, viewer, _arguments(action, fields), seen_of(fields.get("seen", "")))
         except Problem as problem:
-            if problem.status not in (404, 409, 422):
+            if problem.status not in (403, 404, 409, 422):
                 raise
             return await page(request, ticket.key, problem)
         back = "/" if fields.get("from") == "board" else f"/incidents/{ticket.key}"
@@ -197,6 +199,11 @@ def invitation_response(ticket: Ticket, deps: Deps) -> web.Response:
         raise Problem(404, f"{ticket.key} has no call.")
     headers = {"Content-Disposition": f'attachment; filename="{ticket.key}.ics"'}
     return web.Response(body=made, content_type="text/calendar", charset="utf-8", headers=headers)
+
+
+def _offered(ticket: Ticket, viewer: Person, deps: Deps, basics: Sequence[str]) -> list[Form]:
+    forms = process(ticket, sorted(deps.actions.categories()), basics)
+    return [offer for offer in forms if act_refusal(viewer, offer.action, ticket.tier) is None]
 
 
 def _arguments(action: str, fields: Mapping[str, str]) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Any
 import jinja2
 from aiohttp import web
 
-from detector.nouns import Viewer
+from detector.nouns import Tier
 from detector.web.auth import ANONYMOUS, VIEWER
 from detector.web.deps import Deps
 from detector.web.pages import text
 from detector.web.problems import Problem
+from detector.web.rights import Person, act_refusal, at_least
 from detector.web.sse import Hub
 from detector.words import span
 
@@ -57,10 +58,17 @@ class Layout:
         return _html(self._environment.get_template("problem.html").render(facts), problem.status)
 
     def _facts(self, request: web.Request) -> dict[str, Any]:
-        viewer = request.get(VIEWER, Viewer(ANONYMOUS))
+        # Whoever was not let in sees nothing of the house, not even in the words of an error.
+        viewer = request.get(VIEWER, Person(ANONYMOUS, role="viewer", way="public"))
+
+        def may(action: str, tier: Tier | None) -> bool:
+            return act_refusal(viewer, action, tier) is None
+
         return {
             "status": self._deps.status(), "on_call": self._deps.oncall(), "viewer": viewer, "here": self._hub.here,
-            "anonymous": viewer.name == ANONYMOUS, "path": request.rel_url.path,
+            "anonymous": viewer.way == "open", "stranger": viewer.way == "public", "path": request.rel_url.path,
+            "may": may, "manages": at_least(viewer, "manager"),
+            "acts": at_least(viewer, "agent"),
         }  # fmt: skip
 
 

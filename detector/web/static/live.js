@@ -70,6 +70,8 @@ async function read() {
   lastRead = performance.now();
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    // The session is over: the login says so.
+    if (answer.redirected) return location.reload();
     if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
     connection(false);
