@@ -6,7 +6,7 @@ got. Statements are gathered over all drafts, so that a storm costs per commit a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -187,12 +187,19 @@ def _write_symptoms(connection: Connection, written: _Written, names: Mapping[st
             })  # fmt: skip
     if rows:
         connection.execute(_upsert(connection.dialect.name, schema.symptoms, ("ticket_id", "symptom_id")), rows)
-    for id, _, _, changes in written:
-        for change in changes:
-            if isinstance(change, SymptomsMoved):
-                s = schema.symptoms
-                gone = delete(s).where(s.c.ticket_id == id, s.c.symptom_id.in_(change.symptoms))
-                connection.execute(gone)
+    for id, _, ticket, changes in written:
+        if moved := {symptom for change in changes if isinstance(change, SymptomsMoved) for symptom in change.symptoms}:
+            _take_out(connection, id, moved, [symptom.id for symptom in ticket.symptoms])
+
+
+def _take_out(connection: Connection, id: int, moved: Collection[str], left: Sequence[str]) -> None:
+    """These symptoms went elsewhere; those that are left close up, so that one which joins later comes behind them."""
+    s = schema.symptoms
+    connection.execute(delete(s).where(s.c.ticket_id == id, s.c.symptom_id.in_(moved)))
+    if left:
+        place = update(s).where(s.c.ticket_id == id, s.c.symptom_id == bindparam("symptom"))
+        rows = [{"symptom": symptom, "place": position} for position, symptom in enumerate(left)]
+        connection.execute(place.values(position=bindparam("place")), rows)
 
 
 def _stored_evidence(connection: Connection, wanted: set[tuple[int, str]]) -> dict[tuple[int, str], Any]:

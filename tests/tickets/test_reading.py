@@ -59,3 +59,17 @@ async def test_timelines_of_many_are_those_of_each(url: str) -> None:
         found = (await pipeline.desk.tickets(TicketQuery(), SYSTEM)).items
         together = await pipeline.desk.timelines(found, SYSTEM)
         assert together == {ticket.key: await pipeline.desk.timeline(ticket.key, SYSTEM) for ticket in found}
+
+
+async def test_symptoms_keep_their_order_when_some_went_elsewhere(url: str) -> None:
+    async with rows(url=url) as pipeline:
+        labels = [{"name": str(n), "service": "storage"} for n in range(6)]
+        signs = [symptom("disk", onset=NOW + n, labels=labels[n]) for n in range(6)]
+        await pipeline.step(signs[:3], [], NOW)
+        await pipeline.act("INC-1", "split", SYSTEM, now=NOW, symptoms=(signs[0].id,))
+        for n in (3, 4, 5):
+            await pipeline.step([signs[n]], [], NOW + n)
+        stored = await pipeline.desk.ticket("INC-1", SYSTEM)
+        assert stored is not None
+        board = pipeline.board.tickets["INC-1"]
+        assert [s.id for s in stored.symptoms] == [s.id for s in board.symptoms]
