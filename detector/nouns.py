@@ -539,10 +539,11 @@ class ClockStarted(Change):
 
 @dataclass(frozen=True, slots=True)
 class ClockWarned(Change):
-    """Three quarters of the time are gone."""
+    """Three quarters of the time are gone; or, with ``expected_at`` (ms), the tier's backlog will take until then."""
 
     clock: str = "response"
     due_at: int = 0
+    expected_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,11 @@ from detector.nouns import (
     Symptom,
     SymptomJoined,
     Ticket,
+    Tier,
     Viewer,
 )
 from detector.telemetry import Telemetry
+from detector.tickets import backlog
 from detector.tickets.acts import ACTIONS, NotAllowed, opening
 from detector.tickets.changes import Changes
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
@@ -62,6 +64,7 @@ MOST_AT_ONCE = 200
 ATTEMPTS = 5
 RETRY_MS = 5_000
 LOOK_MS = 60_000
+BACKLOG_MS = 600_000
 MEMORY_MS = 3_600_000
 MOST_PAST = 2_000
 """Ended tickets that are read at a start, so that what returns later than the re-opening window can name its last."""
@@ -143,6 +146,9 @@ class Pipeline:
         self._shown: dict[str, list[Gauge]] = {}
         self._next_due: int | None = None
         self._next_noise: int | None = None
+        self._backlog_at = 0
+        self._done: dict[Tier, int] = {}
+        """What each tier has resolved within the last week."""
         self._look_at = 0
 
     # --- life ---------------------------------------------------------------------------------------------------------
@@ -320,10 +326,15 @@ class Pipeline:
             return following
         async with self._lock:
             keys, self._next_due = await self.desk.due(now)
+            if self._next_due is not None and now >= self._next_due:
+                self._telemetry.timer_lateness.observe((now - self._next_due) / 1000)
             # Another process may have written what is due: look again soon, whatever is known here.
             self._look_at = now + LOOK_MS
             await self._read_silences(now)
             await self._refresh([key for key in keys if key not in self.board.tickets])
+            if now >= self._backlog_at:
+                self._backlog_at = now + BACKLOG_MS
+                self._done = await self.desk.resolved_since(now - backlog.SPAN_MS)
             expired = self.ledger.expired(now)
             try:
                 await self._sweep(keys, expired, now)
@@ -346,6 +357,8 @@ class Pipeline:
         if self._next_noise is not None and now >= self._next_noise:
             self._mute(trial, now, list(self.board.tickets))
             self._next_noise = self.noise.next_change(now)
+        for change in backlog.warnings(list(self.board.tickets.values()) if self._done else (), self._done, now):
+            trial.apply(change)
         for key in keys:
             ticket = trial.ticket(key)
             if ticket is None:

@@ -69,6 +69,12 @@ class Telemetry:
             "detector_incident_outcomes", "How incidents ended, by resolution.", ["outcome"], registry=r
         )
         self.clocks = Gauge("detector_sla_clocks", "Clocks of open tickets.", ["clock", "state"], registry=r)
+        self.timer_lateness = Histogram(
+            "detector_timer_lateness_seconds",
+            "How much later than due a clock of the desk was looked at.",
+            registry=r,
+            buckets=(0.1, 0.5, 1, 5, 15, 60, 300, 3600),
+        )
         # notify
         self.notifications = Counter(
             "detector_notifications", "Messages by channel and result.", ["channel", "result"], registry=r

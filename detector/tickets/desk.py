@@ -19,7 +19,7 @@ import msgspec
 from sqlalchemy import JSON, Connection, Select, cast, exists, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from detector.nouns import SYSTEM, Call, Ticket, TimelineEntry, Viewer
+from detector.nouns import SYSTEM, Call, Ticket, Tier, TimelineEntry, Viewer
 from detector.tickets import mails, schema
 from detector.tickets.codec import alert_of, plain_text, ticket_of
 from detector.tickets.commit import (
@@ -211,6 +211,15 @@ class Desk:
             key = t.c.id == int(word[4:]) if _KEY.fullmatch(word) else false()
             statement = statement.where(or_(key, t.c.service.ilike(like, escape="\\"), *told, own))
         return await self._tickets(statement.order_by(t.c.id.desc()).limit(most))
+
+    async def resolved_since(self, since: int) -> dict[Tier, int]:
+        """How many each tier has resolved since ``since`` (ms), what ended by itself left out."""
+        t = schema.tickets
+        by_itself = self._inside(t.c.doc, "resolution") == "self-recovered"
+        statement = select(t.c.tier, func.count()).where(t.c.ended_at >= since, t.c.tier.is_not(None), ~by_itself)
+        with storage_errors():
+            async with self.engine.connect() as connection:
+                return {row[0]: row[1] for row in (await connection.execute(statement.group_by(t.c.tier))).all()}
 
     async def opened_between(self, start: int, end: int, most: int = 50_000) -> list[Ticket]:
         """The newest ``most`` that were opened from ``start`` to before ``end`` (ms), for figures: without their

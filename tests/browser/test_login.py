@@ -62,7 +62,10 @@ async def test_a_login_leads_back_to_where_one_wanted(chromium: Browser, home: H
     await page.get_by_role("link", name="leo").click()
     await expect(page.get_by_text("this one")).to_be_visible()
     await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_label("Password")).to_be_visible()
     assert page.url == f"{home.url}/login"
+    # Chromium now and then never closes a page that is still loading.
+    await page.wait_for_load_state("networkidle")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -87,3 +90,4 @@ async def test_a_page_whose_session_has_ended_goes_to_the_login(chromium: Browse
         await people.end(session.id)
     await home.pipeline.step([filling("/other", service="other")], [], NOW)
     await page.wait_for_url("**/login?next=/")
+    await page.wait_for_load_state("networkidle")

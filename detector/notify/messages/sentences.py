@@ -111,6 +111,13 @@ def _clock(verb: str) -> Callable[[Data, int, tzinfo], str]:
     return said
 
 
+def _warned(data: Data, at: int, zone: tzinfo) -> str:
+    expected = data.get("expected_at")
+    if not isinstance(expected, int):
+        return _clock("clock has a quarter left")(data, at, zone)
+    return _clock("clock will be missed")(data, at, zone) + f": the backlog will take until {clock(expected, at, zone)}"
+
+
 def _acknowledged(data: Data, at: int, zone: tzinfo) -> str:
     holder = _text(data, "assignee", 60)
     return f"Acknowledged: {holder} holds it, paging stops" if holder else "Acknowledged: paging stops"
@@ -188,7 +195,7 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
     "routed": _routed,
     "clock-started": _clock("clock runs"),
     "clock-met": _clock("clock met"),
-    "clock-warned": _clock("clock has a quarter left"),
+    "clock-warned": _warned,
     "clock-breached": _clock("clock breached"),
     "acknowledged": _acknowledged,
     "acknowledgement-expired": lambda data, at, zone: (
