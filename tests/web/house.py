@@ -17,6 +17,7 @@ from detector.nouns import ChangeEvent, Evidence, Impact, Symptom
 from detector.pipeline import Pipeline
 from detector.series.identity import symptom_id
 from detector.telemetry import Telemetry
+from detector.tickets.subscribers import Subscribers
 from detector.tickets.trace import Trace
 from detector.tickets.views import Views
 from detector.web.app import create_app
@@ -60,6 +61,7 @@ def deps(pipeline: Pipeline, clock: Clock, telemetry: Telemetry, options: WebOpt
     return Deps(
         options=options, access=Access(options, config), clock=clock, telemetry=telemetry, desk=pipeline.desk,
         actions=pipeline, trace=Trace(pipeline.desk), views=Views(pipeline.desk), query=query, status=status,
+        subscribers=Subscribers(pipeline.desk),
         healthy=lambda: (), ready=lambda: (), reload=reload, chart=chart,
         services=lambda: (ServiceFact("storage", "storage", "high", ("network",), "https://runbooks.example/storage"),),
         changes=pipeline.changes, needs=lambda service: ("network",) if service == "storage" else (),
