@@ -11,11 +11,12 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 _UNITS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION = re.compile(r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?(?:(\d+)ms)?")
 _SIZES = {"": 1, "B": 1, "KB": 1024, "KiB": 1024, "MB": 1024**2, "MiB": 1024**2, "GB": 1024**3, "GiB": 1024**3}
+_HOST = re.compile(r"(?:(\*\.)?((?:[a-z0-9_-]+\.)*[a-z0-9_-]+)|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
 _SIZE = re.compile(r"(\d+)\s*(B|KB|KiB|MB|MiB|GB|GiB)?")
 
 
@@ -86,6 +87,19 @@ def ms(text: str) -> int:
 
 Size = Annotated[int, BeforeValidator(_size), WithJsonSchema({"type": ["string", "integer"], "examples": ["16MiB"]})]
 """A size in bytes, written ``16MiB``."""
+
+
+def _host_pattern(text: str) -> str:
+    match = _HOST.fullmatch(text.lower()) if len(text) <= 260 else None
+    if match is None or (match[3] is not None and not 0 < int(match[3]) < 65536):
+        raise ValueError(f"{text[:80]!r} is no host such as hooks.example.org, *.example.org or hooks.example.org:8443")
+    if match[1] and "." not in match[2]:
+        raise ValueError(f"{text[:80]!r} is half of the internet: write one such as *.example.org")
+    return text.lower()
+
+
+HostPattern = Annotated[str, AfterValidator(_host_pattern)]
+"""A host by its name, or ``*.`` and what it lies below; with a port where it is not the scheme's own."""
 
 
 class MailServer(Options):

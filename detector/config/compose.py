@@ -81,6 +81,9 @@ class Root(NotifyOptions):
     def _linked(self) -> Root:
         if self.mail.smtp is not None and self.web.external_url is None:
             raise ValueError("mail.smtp: letters hold a link to their reader's page: set web.external_url")
+        if self.tickets.communication.allowed_hosts and self.web.external_url is None:
+            where = "tickets.communication.allowed_hosts"
+            raise ValueError(f"{where}: webhooks hold a link that ends them: set web.external_url")
         return self
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ from detector.daemon.driver import Driver
 from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
 from detector.daemon.mail import Inbox, collect, lettered
+from detector.daemon.subscribers import Telling, kinds
 from detector.heart import Heart
 from detector.ingest import post, receive, receive_events, scrape
 from detector.ingest.backfill import BackfillError, HistoryChunk, history
@@ -57,13 +58,15 @@ from detector.tickets.outbox import Outbox
 from detector.tickets.owed import Route
 from detector.tickets.people import People
 from detector.tickets.prune import prune
+from detector.tickets.subscribers import Subscribers
 from detector.tickets.trace import Trace
 from detector.tickets.views import Views
 from detector.web.app import create_app
 from detector.web.auth import VIEWER, Access, AccessError, tls
-from detector.web.deps import Deps, ReloadRefused, Theme
+from detector.web.deps import Deps, ReloadRefused, ServiceFact, Theme
 from detector.web.links import Links
 from detector.web.options import WebConfig, WebOptions, split_listen
+from detector.web.pages.status import StatusPage
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +152,9 @@ class App:
             lambda: self.intake.closed,
         )  # fmt: skip
         self.people = People(desk, self.clock)
+        self.subscribers = Subscribers(desk, lambda channels: self.deliverer.wake(channels))
+        page = StatusPage(desk, self.pipeline, self.clock, lambda: self.loaded.root.web.url, self._services)
+        self.telling = Telling(self.subscribers, page, self.clock)
         await self._notify(desk, web_options)
         await self._respond()
         self.scraper = Scraper(self.intake, self.clock)
@@ -189,6 +195,7 @@ class App:
             raise StartError(f"the database cannot be used: {error}") from None
         self._stack.push_async_callback(_named("database", desk.close))
         desk.letters = loaded.root.mail.smtp is not None
+        desk.subscribed = kinds(loaded.root)
         desk.calls = lambda ticket, now: calls(ticket, self.loaded.root.oncall, now)
         return desk
 
@@ -249,6 +256,7 @@ class App:
             outbox=self.outbox,
             wake=lambda channels: self.deliverer.wake(channels),
             followers=lambda: [c.name for c in self.loaded.root.channels if getattr(c, "changes", False)],
+            subscribers=self.subscribers,
             settings=lambda: self.loaded.root.model_dump(mode="json", by_alias=True),
             query=self._query,
             status=self.health.status,
@@ -309,6 +317,11 @@ class App:
         if self.settings.event_time != "samples":
             look = partial(collect, self.inbox, lambda: self.loaded, self.clock)
             self._isolated("mailbox", lambda: every(self.clock, look))
+            self._isolated("subscribers", lambda: every(self.clock, self.telling.forget))
+            self._isolated("announcements", lambda: every(self.clock, self._announce))
+
+    async def _announce(self, now: int) -> int:
+        return await self.telling.announce(now, self.pipeline.desk.subscribed)
 
     async def _scrape(self) -> None:
         """History first, then the targets; whatever is pushed meanwhile is told to come again."""
@@ -462,6 +475,7 @@ class App:
             self.pipeline.set_policy(_policy(loaded))
             self.pipeline.desk.routes = _routes(loaded)
             self.pipeline.desk.letters = loaded.root.mail.smtp is not None
+            self.pipeline.desk.subscribed = kinds(loaded.root)
             self.driver.set_options(loaded.root)
             self._access_now.commit(access)
             await self.deliverer.replace(built, web_options.url, loaded.zone)
@@ -486,7 +500,8 @@ class App:
                 log.error("channel %s was left out: %s", named.name, error)
                 continue
             found[named.name] = (named, channel)
-        self._channels = found | lettered(self._channels, self.pipeline, self.links, loaded, self.clock)
+        letters = lettered(self._channels, self.pipeline, self.links, loaded, self.clock)
+        self._channels = found | letters | self.telling.channels(self._channels, loaded)
         return [channel for _, channel in self._channels.values()]
 
     # --- stop ---------------------------------------------------------------------------------------------------------
@@ -526,6 +541,9 @@ class App:
         self._swept.set()
         if committed.channels:
             self.deliverer.wake(committed.channels)
+
+    def _services(self) -> Sequence[ServiceFact]:
+        return self.health.services()
 
     def _sent(self, notification: Notification, now: int) -> None:
         if notification.event == "opened" and notification.attempts == 0:

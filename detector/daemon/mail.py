@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from detector.config.mail import MailOptions
 from detector.ingest import imap
 from detector.ingest.mail import Mail, Rejected, Taken, parse
 from detector.ingest.receive import Unavailable
-from detector.notify.channels import Channel
+from detector.notify.channels import Channel, Refused
 from detector.notify.channels.letters import CHANNEL, Letters
 from detector.notify.channels.thread import OneThread, wait
-from detector.notify.messages import Envelope, Message, letter
+from detector.notify.messages import Attachment, Envelope, Message, letter
+from detector.notify.messages.invite import invitation, when_and_where
 from detector.notify.messages.letter import is_automatic
 from detector.nouns import SYSTEM, Notification, Report, Reporter, Ticket, Viewer
 from detector.pipeline import Busy, NotAllowed, Pipeline, StorageError
@@ -65,7 +67,7 @@ def place(
     ``theirs``: of an earlier mail; ``named``: whose number is in the subject. The last two anybody may know: they count
     from the reporter's own address only. ``confidential``: it was sent to the security address."""
     for ticket, proven in ((ours, True), (theirs, False), (named, False)):
-        if ticket is None or not (proven or from_reporter(mail, ticket)):
+        if ticket is None or not (proven or from_reporter(mail.sender, ticket)):
             continue
         if confidential and not ticket.restricted:
             return New(True, ticket.key)  # nothing of it may stand where everybody reads
@@ -75,9 +77,9 @@ def place(
     return New(confidential)
 
 
-def from_reporter(mail: Mail, ticket: Ticket) -> bool:
-    """Whether it comes from the address that the reporter left."""
-    return ticket.reporter is not None and ticket.reporter.contact.strip().casefold() == mail.sender.casefold()
+def from_reporter(sender: str, ticket: Ticket) -> bool:
+    """Whether it is the address that the reporter left."""
+    return ticket.reporter is not None and ticket.reporter.contact.strip().casefold() == sender.casefold()
 
 
 class Inbox:
@@ -150,7 +152,7 @@ class Inbox:
     async def _answer(self, mail: Mail, key: str) -> Ticket | None:
         """None where the ticket has ended meanwhile."""
         ticket = await self._ticket(key)
-        foreign = ticket is None or not from_reporter(mail, ticket)
+        foreign = ticket is None or not from_reporter(mail.sender, ticket)
         text = f"({mail.name}, {mail.sender}:) {mail.text or _EMPTY}" if foreign else mail.text or _EMPTY
         viewer = Viewer(REPORTER, restricted=True)
         try:
@@ -199,22 +201,28 @@ def lettered(
 ) -> dict[str, tuple[Any, Channel]]:
     """The channel of letters by its name with what it was built from; the very one that is ``known`` where that is the
     same. None where no server is configured."""
-    options = (loaded.root.mail, loaded.root.web.url)
+    options = (loaded.root.mail, loaded.root.web.url, loaded.zone)
     if loaded.root.mail.smtp is None:
         return {}
     if CHANNEL in known and known[CHANNEL][0] == options:
         return {CHANNEL: known[CHANNEL]}
-    return {CHANNEL: (options, letters(pipeline, links, *options, loaded.path.parent, clock))}
+    return {CHANNEL: (options, letters(pipeline, links, *options[:2], loaded.path.parent, clock, loaded.zone))}
 
 
-def letters(pipeline: Pipeline, links: Links, options: MailOptions, url: str, folder: Path, clock: Clock) -> Letters:
+def letters(
+    pipeline: Pipeline, links: Links, options: MailOptions, url: str, folder: Path, clock: Clock, zone: tzinfo = UTC
+) -> Letters:
     """The channel of letters; ``url``: where pages are reached, ``folder``: of the configuration."""
     assert options.smtp is not None, "only where there is a server to send them"
     domain = options.name_and_address[1].rpartition("@")[2]
 
     async def wording(notification: Notification) -> Message:
         ticket = notification.ticket
-        theirs = await pipeline.desk.mails(ticket.key)
+        own = from_reporter(notification.recipient, ticket)
+        if ticket.restricted and not own:
+            raise Refused("invalid", "it is confidential by now")
+        # The reporter's letters are nobody else's to refer to.
+        theirs = await pipeline.desk.mails(ticket.key) if own else []
         first = [notification.thread] if notification.thread else []
         envelope = Envelope(
             notification.recipient, links.mail_id(ticket.key, notification.id, domain),
@@ -222,6 +230,11 @@ def letters(pipeline: Pipeline, links: Links, options: MailOptions, url: str, fo
             tuple(dict.fromkeys([*theirs[:1], *first, *theirs[1:]])) if theirs else tuple(first),
             is_automatic(notification.event), (options.security_address or "") if ticket.restricted else "",
         )  # fmt: skip
-        return letter(notification, url + links.path(ticket.key), envelope)
+        link = url + links.path(ticket.key) if own else ""
+        made = invitation(ticket, url, clock.now()) if notification.event == "call" else None
+        if made is None or ticket.bridge is None:
+            return letter(notification, link, envelope)
+        lines = when_and_where(ticket.bridge, clock.now(), zone)
+        return letter(notification, link, envelope, lines, (Attachment("call.ics", "text/calendar", made),))
 
     return Letters(options.smtp, options.name_and_address, folder, clock, wording)

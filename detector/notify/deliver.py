@@ -239,8 +239,9 @@ class Deliverer:
         else:
             outcome = Dead(failure.reason)
         self._failures.labels(channel.name, failure.reason if failure.reason in REASONS else "crashed").inc()
-        since, _ = self._failing.get(channel.name, (self._clock.now(), ""))
-        self._failing[channel.name] = (since, failure.reason)
+        if not failure.theirs:
+            since, _ = self._failing.get(channel.name, (self._clock.now(), ""))
+            self._failing[channel.name] = (since, failure.reason)
         if isinstance(outcome, Retry):
             self._count(channel.name, "retried", notification)
             level, then = logging.WARNING, f"again in {(outcome.at - self._clock.now()) // 1000} s"

@@ -26,7 +26,7 @@ from detector.nouns import (
     SymptomsMoved,
     Ticket,
 )
-from detector.tickets import mails, schema
+from detector.tickets import audience, mails, schema
 from detector.tickets.codec import (
     alert_doc,
     change_data,
@@ -93,9 +93,10 @@ def write(
     routes: Sequence[Route],
     calls: Callable[[Ticket, int], Sequence[Call]] = nobody,
     letters: bool = False,
+    subscribed: Sequence[str] = (),
 ) -> list[Committed]:
     """Write all of it; raises Conflict where a ticket is not at the version that the draft was made from. ``letters``:
-    whether reporters are written to."""
+    whether reporters are written to; ``subscribed``: the kinds of subscribers who are told what is published."""
     names = _number(connection, drafts)
     written: list[tuple[int, Draft, Ticket, tuple[Change, ...]]] = []
     for draft in drafts:
@@ -106,7 +107,7 @@ def write(
     _write_symptoms(connection, written, names)
     _write_timeline(connection, written)
     mails.keep(connection, [(id, change) for id, _, _, changes in written for change in changes])
-    done = _owe(connection, written, routes, calls, letters)
+    done = _owe(connection, written, routes, calls, letters, subscribed)
     _write_ledger(connection, ledger, names, {draft.after.key: ticket for _, draft, ticket, _ in written})
     return done
 
@@ -228,7 +229,7 @@ def _write_timeline(connection: Connection, written: _Written) -> None:
 
 def _owe(
     connection: Connection, written: _Written, routes: Sequence[Route],
-    calls: Callable[[Ticket, int], Sequence[Call]], letters: bool,
+    calls: Callable[[Ticket, int], Sequence[Call]], letters: bool, subscribed: Sequence[str],
 ) -> list[Committed]:  # fmt: skip
     o = schema.outbox
     rows: list[dict[str, Any]] = []
@@ -252,10 +253,11 @@ def _owe(
                 own += _called(id, ticket, message, calls(ticket, changes[-1].at), changes[-1].at)
         own += _handed(id, ticket, changes, routes)
         for letter in mails.owed(connection, ticket, changes) if letters else ():
-            addressed = {"recipient": letter.recipient, "doc": plain_text(letter.text)}
-            own.append(_outbox_row(id, ticket, CHANNEL, letter, changes[-1].at) | addressed)
+            row = _outbox_row(id, ticket, CHANNEL, letter, changes[-1].at)
+            own.append(row | _addressed(letter, row["dedup_key"]))
         rows += own
-        done.append(Committed(ticket, changes, tuple(dict.fromkeys(row["channel"] for row in own))))
+        told_all = audience.published(connection, id, draft.before, ticket, changes, subscribed)
+        done.append(Committed(ticket, changes, tuple(dict.fromkeys((*(row["channel"] for row in own), *told_all)))))
     if rows:
         # A name is owed once: the second commit of one fact owes nothing.
         connection.execute(_insert_new(connection.dialect.name, o, ("idempotency_key",)), rows)
@@ -285,6 +287,11 @@ def _called(id: int, ticket: Ticket, message: Owed, calls: Sequence[Call], now: 
         mine = replace(message, slug=f"{message.slug}/call-{n}", reason=f"{message.reason}; {call.who} is on call")
         rows.append(_outbox_row(id, ticket, call.channel, mine, now) | {"not_before": now + call.delay})
     return rows
+
+
+def _addressed(letter: Letter, thread: str) -> dict[str, str]:
+    own = {"dedup_key": f"{thread}/{letter.branch}"} if letter.branch else {}
+    return {"recipient": letter.recipient, "doc": plain_text(letter.text)} | own
 
 
 def _told(connection: Connection, id: int) -> set[str]:

@@ -81,6 +81,8 @@ class Desk:
         """Whom the pages of a ticket call in person, from now (ms) on."""
         self.letters = False
         """Whether reporters are written to."""
+        self.subscribed: tuple[str, ...] = ()
+        """The kinds of subscribers who are told what is published: email, webhook."""
         self._turn = asyncio.Lock()
         self.writer = FileWriter.beside(made)
         # In memory readers see what a writer has not committed yet: nothing of it may be kept.
@@ -104,7 +106,7 @@ class Desk:
     async def commit(self, drafts: Sequence[Draft], ledger: Sequence[Episode] = ()) -> list[Committed]:
         """All of it or nothing; raises Conflict or StorageError, and nothing was done then."""
         return await self.transact(
-            lambda connection: write(connection, drafts, ledger, self.routes, self.calls, self.letters)
+            lambda connection: write(connection, drafts, ledger, self.routes, self.calls, self.letters, self.subscribed)
         )
 
     async def transact(self, work: Callable[[Connection], T]) -> T:

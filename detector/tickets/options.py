@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from detector.nouns import Level, Priority, Tier
-from detector.options import Duration, Options, ms
+from detector.options import Duration, HostPattern, Options, ms
 from detector.tickets.prevention import ResponseOptions
 from detector.tickets.public import Templates
 
@@ -101,6 +101,9 @@ class Communication(Options):
     review: Literal["nobody", "anybody", "another"] = "anybody"
     """Who publishes: the detector by itself, a person, or a person other than the one who wrote it."""
     templates: Templates = Templates()
+    allowed_hosts: tuple[HostPattern, ...] = Field((), max_length=1000)
+    """Where webhooks of subscribers may be: host names, or *.example.org for what lies below it and has a public
+    address. Default: nowhere."""
 
 
 class RetentionOptions(Options):

@@ -7,14 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, func, insert, or_, select, update
 
-from detector.nouns import SYSTEM, Dead, Notification, Outcome, Retry, Sent
+from detector.nouns import SYSTEM, Dead, Notification, Outcome, Retry, Sent, Ticket
 from detector.tickets import schema
+from detector.tickets.audience import HOOK, MAIL
 from detector.tickets.commit import PREFIX
 from detector.tickets.database import storage_errors
 from detector.tickets.desk import Desk
 from detector.tickets.lifecycle import ENDED
 
 _OPEN = ("pending", "claimed")
+_NOTHING = Ticket("", 0, "incident", "closed", "report", "", 0, "shadow")
+"""What a letter is about that is about no ticket."""
 
 
 class Outbox:
@@ -50,7 +53,8 @@ class Outbox:
         if taken is None:
             return None
         row, thread = taken
-        ticket = await self._desk.ticket(f"{PREFIX}{row.ticket_id}", SYSTEM)
+        about_none = row.ticket_id is None
+        ticket = _NOTHING if about_none else await self._desk.ticket(f"{PREFIX}{row.ticket_id}", SYSTEM)
         assert ticket is not None, "a message belongs to a ticket"
         return Notification(
             id=row.id, ticket=ticket, channel=channel, event=row.event, urgency=row.urgency, reason=row.reason,
@@ -75,8 +79,9 @@ class Outbox:
             void = isinstance(outcome, Retry) and row.urgency == "page" and _is_void(connection, row)
             left = {"state": "cancelled", "settled_at": now, "claimed_until": None} if void else values
             connection.execute(update(o).where(o.c.id == id).values(**left))
-            # What follows the timeline must not lengthen it.
-            if not isinstance(outcome, Retry) and row.event != "change":
+            # What follows the timeline must not lengthen it; subscribers are too many, and nobody's business there.
+            hidden = row.ticket_id is None or row.channel in (MAIL, HOOK) or row.event == "change"
+            if not isinstance(outcome, Retry) and not hidden:
                 connection.execute(insert(schema.timeline).values(**_fact(row, outcome, now)))
 
         await self._desk.transact(record)

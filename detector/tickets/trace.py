@@ -9,6 +9,7 @@ from sqlalchemy import func, or_, select
 
 from detector.nouns import Alert
 from detector.tickets import schema
+from detector.tickets.audience import HOOK, MAIL
 from detector.tickets.codec import alert_of, document, plain_text
 from detector.tickets.commit import number
 from detector.tickets.database import storage_errors
@@ -68,9 +69,10 @@ class Trace:
         return [one for one in found if name in (one.alert.fingerprint, one.alert.labels.get("alertname"))]
 
     async def messages(self, key: str) -> list[Posted]:
-        """Every message that the ticket owed, oldest first. ValueError for what is no key."""
+        """Every message that the ticket owed, oldest first, without those to the status page's subscribers. ValueError
+        for what is no key."""
         o = schema.outbox
-        statement = select(o).where(o.c.ticket_id == number(key)).order_by(o.c.id)
+        statement = select(o).where(o.c.ticket_id == number(key), o.c.channel.not_in((MAIL, HOOK))).order_by(o.c.id)
         with storage_errors():
             async with self._desk.engine.connect() as connection:
                 rows = (await connection.execute(statement)).all()

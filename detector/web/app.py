@@ -25,6 +25,7 @@ from detector.web.pages import (
     static,
     statistics,
     status,
+    subscribe,
     tools,
     why,
 )
@@ -41,7 +42,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
     every handler reads its body with the limit of its own, ingest while streaming.
     """
     hub = Hub(deps.clock.now(), deps.options.limits.events_clients, deps.options.limits.events_queue)
-    layout, shared = Layout(deps, hub), Shared(deps.desk)
+    layout, shared, page = Layout(deps, hub), Shared(deps.desk), status.of(deps)
     sending = frozenset(route.path for route in deps.ingest if route.method in ("POST", "PUT", "*"))
     guard = Guard(deps, sending)
     app = web.Application(
@@ -62,7 +63,8 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *report.routes(deps, layout, deps.links),
             *silences.routes(deps, layout),
             *why.routes(deps, layout),
-            *status.routes(deps, layout),
+            *status.routes(deps, layout, page),
+            *subscribe.routes(deps, layout, page),
             *postmortem.routes(deps, layout),
             *tools.routes(deps, layout),
             *settings.routes(deps, layout),

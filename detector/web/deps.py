@@ -17,6 +17,7 @@ from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
 from detector.tickets.people import People
 from detector.tickets.problems import Problems
+from detector.tickets.subscribers import Kind, Subscriber
 from detector.tickets.trace import Posted, Traced
 from detector.tickets.views import Views
 from detector.web.auth import Access
@@ -33,6 +34,8 @@ class Desk(Protocol):
     async def tickets(self, query: TicketQuery, viewer: Viewer) -> TicketPage: ...
     async def similar(self, ticket: Ticket, viewer: Viewer) -> Ticket: ...
     async def search(self, words: Sequence[str], viewer: Viewer, most: int = 50) -> Sequence[Ticket]: ...
+    @property
+    def subscribed(self) -> Sequence[str]: ...
     async def opened_between(self, start: int, end: int, most: int = 50_000) -> Sequence[Ticket]: ...
     async def families(self, keys: Sequence[str]) -> Mapping[str, Sequence[str]]: ...
     async def public(self, since: int, most: int = 500) -> Sequence[Ticket]: ...
@@ -47,6 +50,15 @@ class Replayer(Protocol):
     """The changes of the desk, once more for a channel that follows it."""
 
     async def replay(self, channel: str, since: int, now: int) -> int: ...
+
+
+class SubscriberBook(Protocol):
+    """Who is told what the status page says. ``ask`` raises Full."""
+
+    async def ask(self, kind: Kind, address: str, components: Sequence[str], now: int) -> None: ...
+    async def confirm(self, token: str, now: int) -> Subscriber | None: ...
+    async def end(self, token: str, now: int) -> Subscriber | None: ...
+    async def of(self, token: str, now: int) -> Subscriber | None: ...
 
 
 class SilenceBook(Protocol):
@@ -191,6 +203,7 @@ class Deps:
     trace: Trace
     views: Views
     outbox: Replayer
+    subscribers: SubscriberBook
     query: Query
     status: Callable[[], StatusFacts]
     healthy: Callable[[], Sequence[str]]

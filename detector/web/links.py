@@ -12,6 +12,8 @@ PREFIX = "/my/"
 """Where reporters read and answer; whoever holds a link needs no login there."""
 PUBLIC = "/status"
 """The page for everybody."""
+CONFIRM, UNSUBSCRIBE = PUBLIC + "/confirm/", PUBLIC + "/unsubscribe/"
+"""Where whoever is told what that page says begins and ends it, by the token in what they were sent."""
 _BYTES = 18
 _SECRET = 32
 _MAIL_ID = re.compile(r"((INC-[0-9]{1,15})\.[0-9]{1,18})\.([A-Za-z0-9_=-]{24})@[^@\s]+")

@@ -176,11 +176,36 @@ def _maintenance(window: Maintenance, low: int, high: int, found: Facts) -> dict
     state = "completed" if high <= found.now else "in_progress" if low <= found.now else "scheduled"
     named = maintained(window)
     return {
-        "id": f"{window.name}-{low}", "name": window.reason, "status": state, "impact": "maintenance",
+        "id": window_id(window, low), "name": window.reason, "status": state, "impact": "maintenance",
         "scheduled_for": _time(low), "scheduled_until": _time(high), "created_at": _time(low),
         "updated_at": _time(low), "shortlink": f"{found.url}/status", "incident_updates": [],
         "components": [_component(c, place) for place, c in enumerate(found.components, 1) if c.name in named],
     }  # fmt: skip
+
+
+def webhook(found: Facts, unsubscribe: str) -> dict[str, Any]:
+    """What every message to a subscriber's webhook begins with:
+    https://support.atlassian.com/statuspage/docs/enable-webhook-notifications/"""
+    indicator, description = found.indicator
+    page = _page(found)
+    told = {"id": page["id"], "status_indicator": indicator, "status_description": description}
+    meta = {"unsubscribe": unsubscribe, "documentation": f"{found.url}/status", "generated_at": _time(found.now)}
+    return {"meta": meta, "page": told}
+
+
+def incident(ticket: Ticket, found: Facts) -> dict[str, Any]:
+    """A published ticket as a webhook tells it."""
+    return _incident(ticket, found) | {"backfilled": False, "impact_override": None, "page_id": _page(found)["id"]}
+
+
+def maintenance(id: str, found: Facts) -> dict[str, Any] | None:
+    """A window that was announced; None where there is no such one any more."""
+    known = (_maintenance(window, low, high, found) for window, low, high in found.maintenance)
+    return next((one for one in known if one["id"] == id), None)
+
+
+def window_id(window: Maintenance, low: int) -> str:
+    return f"{window.name}-{low}"
 
 
 def feed(found: Facts) -> bytes:

@@ -162,7 +162,8 @@ def test_nothing_that_is_put_into_it_adds_a_header_or_a_recipient(
 @pytest.mark.parametrize(
     ("command", "answer", "kind", "reason"),
     [
-        ("RCPT", "550 5.1.1 nobody of that name", Refused, "rejected"),
+        ("RCPT", "550 5.1.1 nobody of that name", Refused, "gone"),
+        ("RCPT", "550 5.7.1 not from you", Refused, "rejected"),
         ("RCPT", "450 4.2.1 busy", Unavailable, "server-error"),
         ("DATA", "552 5.3.4 too much", Refused, "too-large"),
         ("DATA", "554 5.7.1 no", Refused, "rejected"),

@@ -19,6 +19,7 @@ from detector.series.identity import symptom_id
 from detector.telemetry import Telemetry
 from detector.tickets.outbox import Outbox
 from detector.tickets.people import People
+from detector.tickets.subscribers import Subscribers
 from detector.tickets.trace import Trace
 from detector.tickets.views import Views
 from detector.web.app import create_app
@@ -64,6 +65,7 @@ def deps(pipeline: Pipeline, clock: Clock, telemetry: Telemetry, options: WebOpt
         telemetry=telemetry, desk=pipeline.desk,
         actions=pipeline, trace=Trace(pipeline.desk), views=Views(pipeline.desk), query=query, status=status,
         outbox=Outbox(pipeline.desk),
+        subscribers=Subscribers(pipeline.desk),
         healthy=lambda: (), ready=lambda: (), reload=reload, chart=chart,
         services=lambda: (ServiceFact("storage", "storage", "high", ("network",), "https://runbooks.example/storage"),),
         changes=pipeline.changes, needs=lambda service: ("network",) if service == "storage" else (),

@@ -25,7 +25,7 @@ Reason = Literal[
     "unauthorized",    # key, token or password refused
     "too-large",
     "redirected",      # redirects are not followed
-    "gone",            # the endpoint told us to stop
+    "gone",            # the endpoint told us to stop, or nobody has this address
     "invalid",         # this side could not word or address it
     "crashed",         # a defect of ours
     "gave-up",         # the last retry failed
@@ -63,6 +63,8 @@ class DeliveryError(Exception):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason: Reason = reason
         self.detail = detail
+        self.theirs = False
+        """It says something of the one who was to be told, and nothing of the channel."""
 
 
 class Refused(DeliveryError):

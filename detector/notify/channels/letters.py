@@ -1,4 +1,4 @@
-"""Letters to reporters over SMTP (RFC 5321, 5322): one connection for each, plain text and HTML.
+"""Letters to single people over SMTP (RFC 5321, 5322): one connection for each, plain text and HTML.
 
 Every attempt at a letter carries the same Message-ID, by which whoever gets it twice knows it. What no person wrote
 says so (RFC 3834), so that no machine answers.
@@ -7,12 +7,15 @@ says so (RFC 3834), so that no machine answers.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Awaitable, Callable
 from email.charset import QP, Charset
+from email.encoders import encode_base64
 from email.errors import MessageError
 from email.generator import BytesGenerator
 from email.header import Header
+from email.mime.base import MIMEBase
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.policy import compat32
@@ -34,6 +37,8 @@ from detector.words import mailbox, plain
 CHANNEL = "@mail"
 """As the desk calls it in its outbox."""
 _REFERENCES = 20
+_NOBODY = re.compile(r"\b5\.1\.(?:1|2|3|6|10)\b")
+"""RFC 3463 and 7505: no such address, no such host, it has moved away, it takes no mail."""
 
 
 class SmtpOptions(MailServer):
@@ -43,16 +48,16 @@ class SmtpOptions(MailServer):
 
 
 class Letters:
-    """``sender``: name (or empty) and address; ``wording`` makes the message of what is owed."""
+    """``sender``: name (or empty) and address; ``wording`` makes the message of what is owed to ``name``."""
 
-    name = CHANNEL
     limits = Limits(subject=200, body=64 * 1024)
     schedule = DEFAULT_SCHEDULE
 
     def __init__(
         self, options: SmtpOptions, sender: tuple[str, str], folder: Path, clock: Clock,
-        wording: Callable[[Notification], Awaitable[Message]],
+        wording: Callable[[Notification], Awaitable[Message]], name: str = CHANNEL,
     ) -> None:  # fmt: skip
+        self.name = name
         self.timeout = options.timeout
         self._options = options
         self._sender = sender
@@ -66,7 +71,7 @@ class Letters:
     async def deliver(self, message: Message) -> Receipt:
         """Hand it to the server; the receipt is its Message-ID."""
         if message.envelope is None:
-            raise Refused("invalid", "only letters to reporters go out here")
+            raise Refused("invalid", "only letters to one person go out here")
         raw = composed(message, self._sender, self._clock.now())
         try:
             async with asyncio.timeout(self.timeout / 1000):
@@ -112,7 +117,8 @@ def _judged(error: aiosmtplib.SMTPException) -> Refused | Unavailable:
             codes = [refused.code for refused in error.recipients]
             final = all(code >= 500 for code in codes)
             detail = f"answered {', '.join(map(str, codes))} to the recipient"
-            return Refused("rejected", detail) if final else Unavailable("server-error", detail)
+            nobody = final and all(_NOBODY.search(refused.message) for refused in error.recipients)
+            return Refused("gone" if nobody else "rejected", detail) if final else Unavailable("server-error", detail)
         case aiosmtplib.SMTPTimeoutError():
             return Unavailable("timeout", "no answer")
         case aiosmtplib.SMTPSenderRefused():
@@ -140,7 +146,7 @@ def composed(message: Message, sender: tuple[str, str], now: int) -> bytes:
     recipient = mailbox(envelope.recipient)
     if not recipient:
         raise Refused("invalid", "the recipient is no mail address")
-    mail = MIMEMultipart("alternative")
+    mail = _body(message)
     mail["From"] = formataddr(sender)
     mail["To"] = recipient
     subject: Any = Header(plain(message.subject, 200), "us-ascii" if message.subject.isascii() else "utf-8")
@@ -156,13 +162,35 @@ def composed(message: Message, sender: tuple[str, str], now: int) -> bytes:
     if envelope.automatic:
         mail["Auto-Submitted"] = "auto-generated"
         mail["X-Auto-Response-Suppress"] = "All"
-    charset: Any = Charset("utf-8")
-    charset.body_encoding = QP
-    for text, kind in ((message.text, "plain"), (message.html, "html")):
-        mail.attach(MIMEText(text.encode("utf-8", "replace").decode(), kind, charset))
+    if envelope.unsubscribe:
+        mail["List-Unsubscribe"] = f"<{envelope.unsubscribe}>"
+        mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     out = BytesIO()
     try:
         BytesGenerator(out, mangle_from_=False, policy=compat32.clone(linesep="\r\n")).flatten(mail)
     except (MessageError, UnicodeError) as error:
         raise Refused("invalid", type(error).__name__) from None
     return out.getvalue()
+
+
+def _body(message: Message) -> MIMEMultipart:
+    """Its words in both formats, and beside them what is attached."""
+    words = MIMEMultipart("alternative")
+    charset: Any = Charset("utf-8")
+    charset.body_encoding = QP
+    for text, kind in ((message.text, "plain"), (message.html, "html")):
+        words.attach(MIMEText(text.encode("utf-8", "replace").decode(), kind, charset))
+    if not message.attachments:
+        return words
+    whole = MIMEMultipart("mixed")
+    whole.attach(words)
+    for one in message.attachments:
+        part = MIMEBase(*one.mime.split("/", 1))
+        part.set_payload(one.content)
+        encode_base64(part)
+        if one.mime == "text/calendar":
+            part.set_param("charset", "utf-8")
+            part.set_param("method", "PUBLISH")  # as its METHOD says
+        part.add_header("Content-Disposition", "attachment", filename=one.name)
+        whole.attach(part)
+    return whole

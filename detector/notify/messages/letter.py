@@ -1,12 +1,12 @@
-"""What a reporter is written, in plain text and HTML: pure. What people of the desk write among themselves is never in
-it; of a restricted ticket it is only the way to the page."""
+"""What a reporter is written, and whoever else is asked to a call, in plain text and HTML: pure. What people of the
+desk write among themselves is never in it; of a restricted ticket it is only the way to the page."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
 
-from detector.notify.messages.message import Envelope, Message
+from detector.notify.messages.message import Attachment, Envelope, Message
 from detector.nouns import Notification, Ticket
 from detector.words import ANSWER_ABOVE, plain
 
@@ -25,6 +25,11 @@ _SAID: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("We think that your problem is solved.",),
         ("Is it? Please say so on your report's page: solved, or not solved.",),
     ),
+    "call": (
+        ("You are asked to join a call about this.",),
+        ("It is attached for your calendar. Should the time not suit you, answer this mail.",),
+    ),
+    "published": (("This is what we say of it on our status page:",), ()),
     "merged": (("Others reported the same. Your report is handled together with theirs.",), ()),
     "closed": (
         ("Your report is closed.",),
@@ -34,8 +39,12 @@ _SAID: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Before and after what a person wrote."""
 
 
-def letter(notification: Notification, link: str, envelope: Envelope) -> Message:
-    """Word a letter to the reporter of ``notification.ticket``; ``link``: the reporter's own page."""
+def letter(
+    notification: Notification, link: str, envelope: Envelope, call: Sequence[str] = (),
+    attachments: tuple[Attachment, ...] = (),
+) -> Message:  # fmt: skip
+    """Word a letter to the reporter of ``notification.ticket``; ``link``: the reporter's own page, empty for whoever
+    else is asked to a call. ``call``: when and where that is."""
     ticket = notification.ticket
     key = plain(ticket.key, 40)
     if ticket.restricted:
@@ -44,13 +53,14 @@ def letter(notification: Notification, link: str, envelope: Envelope) -> Message
         subject = f"[{key}] {_title(ticket)}"
         before, after = _SAID.get(notification.event, ((), ()))
         said = [plain(line, 2000) for line in notification.text.splitlines()[:_LINES]]
-        paragraphs = [[line.format(key=key) for line in before], said, list(after)]
+        paragraphs = [[line.format(key=key) for line in before], said, list(call), list(after)]
     paragraphs = [paragraph for paragraph in paragraphs if any(paragraph)]
     return Message(
         subject=subject, title=subject, text=_text(paragraphs, link), html=_html(paragraphs, link), markdown="",
         link=link, dedup_key=notification.dedup_key, idempotency_key=notification.idempotency_key,
         event=notification.event, urgency=notification.urgency, severity="info", created_at=notification.created_at,
         key=key, thread=notification.thread, envelope=envelope,
+        attachments=() if ticket.restricted else attachments,
     )  # fmt: skip
 
 
@@ -66,7 +76,8 @@ def _title(ticket: Ticket) -> str:
 
 def _text(paragraphs: Sequence[Sequence[str]], link: str) -> str:
     parts = [f"--- Please {ANSWER_ABOVE} ---", *("\n".join(paragraph) for paragraph in paragraphs)]
-    parts.append(f"Your report's page, on which to read and answer:\n{link}\nWhoever has this address can do so.")
+    if link:
+        parts.append(f"Your report's page, on which to read and answer:\n{link}\nWhoever has this address can do so.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -74,5 +85,7 @@ def _html(paragraphs: Sequence[Sequence[str]], link: str) -> str:
     e = html.escape
     parts = [f'<div style="{_STYLE}">', f'<p style="font-size:13px">--- Please {ANSWER_ABOVE} ---</p>']
     parts += [f"<p>{'<br>'.join(e(line) for line in paragraph)}</p>" for paragraph in paragraphs]
-    parts.append(f'<p><a href="{e(link)}">Your report&#x27;s page</a>, on which to read and answer.<br>')
-    return "\n".join([*parts, "Whoever has this address can do so.</p>", "</div>"])
+    if link:
+        parts.append(f'<p><a href="{e(link)}">Your report&#x27;s page</a>, on which to read and answer.<br>')
+        parts.append("Whoever has this address can do so.</p>")
+    return "\n".join([*parts, "</div>"])

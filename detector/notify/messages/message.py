@@ -11,7 +11,8 @@ Severity = Literal["critical", "error", "warning", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A picture of the evidence; ``alt`` says in one sentence what it shows."""
+    """A picture of the evidence, or what a letter holds beside its words; ``alt`` says in one sentence what it
+    shows."""
 
     name: str
     mime: str
@@ -22,13 +23,15 @@ class Attachment:
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """What a letter to one person has besides its words. ``message_id`` and ``references`` (oldest first) without angle
-    brackets; ``automatic``: no person wrote it, and no machine should answer."""
+    brackets; ``automatic``: no person wrote it, and no machine should answer; ``unsubscribe``: an address whose POST
+    ends it (RFC 8058)."""
 
     recipient: str
     message_id: str
     references: tuple[str, ...] = ()
     automatic: bool = True
     reply_to: str = ""
+    unsubscribe: str = ""
 
 
 @dataclass(frozen=True, slots=True)

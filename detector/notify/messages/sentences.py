@@ -177,6 +177,8 @@ def _resolved(data: Data, at: int, zone: tzinfo) -> str:
 def _delivered(data: Data, at: int, zone: tzinfo) -> str:
     if data.get("channel") == "@mail":
         failed = data.get("result") == "dead"
+        if data.get("event") == "call":
+            return "An invitation to the call could not be sent" + _because(data) if failed else "Invited to the call"
         return "The reporter could not be written to" + _because(data) if failed else "The reporter was written to"
     channel = _text(data, "channel", 60) or "a channel"
     if data.get("result") == "dead":

@@ -12,6 +12,7 @@ from aiohttp import web
 from detector.charts.series import unit
 from detector.charts.specs import alt_text, telling
 from detector.notify.messages import sentence, title
+from detector.notify.messages.invite import invitation
 from detector.notify.messages.story import leading
 from detector.nouns import Resolution, Symptom, Ticket, TimelineEntry
 from detector.tickets.clocks import held
@@ -22,7 +23,6 @@ from detector.web.api.incidents import ACTIONS, act, changes_before, find, seen_
 from detector.web.auth import VIEWER
 from detector.web.body import checked, form
 from detector.web.deps import Deps, Theme
-from detector.web.invite import invitation
 from detector.web.pages.layout import Layout
 from detector.web.pages.process import WAITS, Form, process
 from detector.web.pages.text import shape

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from detector.incidents.mute import windows
+from detector.clock import Clock
+from detector.incidents.mute import Noise, windows
 from detector.tickets.options import Communication
 from detector.tickets.public import over
-from detector.web.deps import Deps
+from detector.web.deps import Actions, Deps, Desk, ServiceFact
 from detector.web.links import PUBLIC
 from detector.web.pages.layout import Layout
 from detector.web.problems import Problem
@@ -35,34 +37,48 @@ class _Kept:
 
 
 class StatusPage:
-    """Reads what was published, and keeps it for a moment."""
+    """Reads what was published, and keeps it for a moment; ``url``: where it is served."""
 
-    def __init__(self, deps: Deps) -> None:
-        self._deps = deps
+    def __init__(
+        self, desk: Desk, actions: Actions, clock: Clock, url: Callable[[], str],
+        services: Callable[[], Sequence[ServiceFact]],
+    ) -> None:  # fmt: skip
+        self._desk = desk
+        self._actions = actions
+        self._clock = clock
+        self._url = url
+        self._services = services
         self._kept: _Kept | None = None
 
     @property
     def options(self) -> Communication:
-        return self._deps.actions.policy.tickets.communication
+        return self._actions.policy.tickets.communication
 
-    async def facts(self) -> Facts:
-        """404 where no status page is served."""
-        options, now = self.options, self._deps.clock.now()
+    @property
+    def noise(self) -> Noise:
+        return self._actions.noise
+
+    async def facts(self, since: int = 0) -> Facts:
+        """As they were after ``since`` (ms) at the earliest. 404 where no status page is served."""
+        options, now = self.options, self._clock.now()
         if not options.status_page:
             raise Problem(404, "No status page is served here.")
         kept = self._kept
-        if kept is not None and 0 <= now - kept.at < FRESH_MS:
+        if kept is not None and 0 <= now - kept.at < FRESH_MS and kept.at > since:
             return kept.facts
-        tickets = await self._deps.desk.public(now - DAYS * DAY)
-        names = options.components or [service.name for service in self._deps.services()]
-        planned = [w for w in windows(self._deps.actions.noise.options, now - DAY, now + PLANNED_MS) if w[0].public]
-        found = facts(options.name, self._deps.options.url, names, tickets, planned, now)
+        tickets = await self._desk.public(now - DAYS * DAY)
+        names = options.components or [service.name for service in self._services()]
+        planned = [w for w in windows(self.noise.options, now - DAY, now + PLANNED_MS) if w[0].public]
+        found = facts(options.name, self._url(), names, tickets, planned, now)
         self._kept = _Kept(now, found)
         return found
 
 
-def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
-    page = StatusPage(deps)
+def of(deps: Deps) -> StatusPage:
+    return StatusPage(deps.desk, deps.actions, deps.clock, lambda: deps.options.url, deps.services)
+
+
+def routes(deps: Deps, layout: Layout, page: StatusPage) -> list[web.RouteDef]:
 
     async def show(request: web.Request) -> web.Response:
         found = await page.facts()
@@ -70,6 +86,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         response = await layout.render(
             request, "status.html", layout.here, facts=found, now=found.now, recent=recent, words=_WORDS,
             shapes=_SHAPES, overall=_INDICATORS.get(found.indicator[0], "disrupting"),
+            kinds=deps.desk.subscribed, given=None,
             planned=[(w, low, high) for w, low, high in found.maintenance if high > found.now],
         )  # fmt: skip
         response.headers["Cache-Control"] = "public, max-age=15"

@@ -1,13 +1,13 @@
-"""A call about a ticket as an iCalendar invitation (RFC 5545), for those who are asked to join."""
+"""A call about a ticket for those who are asked to join: an iCalendar invitation (RFC 5545), and the same in a line."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from icalendar import Calendar, Event, vCalAddress, vText
 
-from detector.nouns import Ticket
-from detector.words import plain
+from detector.nouns import Bridge, Ticket
+from detector.words import DAY, clock, moment, plain, span
 
 
 def invitation(ticket: Ticket, url: str, now: int) -> bytes | None:
@@ -26,7 +26,7 @@ def invitation(ticket: Ticket, url: str, now: int) -> bytes | None:
     event.add("dtstart", _moment(call.begins))
     event.add("dtend", _moment(call.ends))
     event.add("summary", f"{ticket.key}: call with the service desk")
-    where = " or ".join(part for part in (plain(call.link, 2000), plain(call.dial_in, 200)) if part)
+    where = _where(call)
     event.add("location", where)
     if call.link:
         event.add("url", call.link)
@@ -39,6 +39,18 @@ def invitation(ticket: Ticket, url: str, now: int) -> bytes | None:
     calendar.add_component(event)
     made: bytes = calendar.to_ical()
     return made
+
+
+def when_and_where(call: Bridge, now: int, zone: tzinfo) -> list[str]:
+    """Lines for a letter, its times in ``zone``."""
+    begins = moment(call.begins, zone)
+    day = f"{begins:%A}, {clock(call.begins, call.begins - 400 * DAY, zone)} ({begins.tzname()})"
+    when = "now" if call.begins <= now else day
+    return [f"When: {when}, for {span(call.ends - call.begins)}", f"Where: {_where(call)}"]
+
+
+def _where(call: Bridge) -> str:
+    return " or ".join(part for part in (plain(call.link, 2000), plain(call.dial_in, 200)) if part)
 
 
 def _moment(at: int) -> datetime:
