@@ -79,7 +79,7 @@ outbox = Table(
     "outbox",
     metadata,
     Column("id", _Id, primary_key=True, autoincrement=True),
-    Column("ticket_id", _Id, ForeignKey("tickets.id"), nullable=False),
+    Column("ticket_id", _Id, ForeignKey("tickets.id")),
     Column("channel", String(64), nullable=False),
     Column("event", String(16), nullable=False),
     Column("urgency", String(8), nullable=False),

@@ -20,6 +20,8 @@ def upgrade() -> None:
     op.create_index("ix_tickets_mode", "tickets", ["mode", "id"])
     for name in ("recipient", "doc"):
         op.add_column("outbox", sa.Column(name, sa.Text, nullable=False, server_default=""))
+    with op.batch_alter_table("outbox") as outbox:  # a letter to a person is about no ticket
+        outbox.alter_column("ticket_id", existing_type=_Id, nullable=True)
     op.create_table(
         "silences",
         sa.Column("id", sa.String(36), primary_key=True),
