@@ -145,7 +145,7 @@ def check_oncall(config: Config = None) -> None:
     from detector.clock import SystemClock
     from detector.config.compose import load
     from detector.config.load import ConfigError
-    from detector.oncall.policy import problems
+    from detector.oncall.findings import problems
 
     try:
         options = load(config).root.oncall
@@ -204,8 +204,8 @@ def incidents(
         str,
         typer.Argument(
             metavar="ACTION",
-            help="list|show|log|ack|assign|escalate|note|resolve|close|reopen|merge|decide|categorise|prioritise|wait|"
-            "resume|reply|inform|hypothesis|settle|fix|restore|record|judge|check",
+            help="list|show|log|ack|not-mine|help|assign|escalate|note|resolve|close|reopen|merge|decide|categorise|"
+            "prioritise|wait|resume|reply|inform|hypothesis|settle|fix|restore|record|judge|check",
         ),
     ],
     key: Annotated[str | None, typer.Argument(metavar="INC-n", help="log: what was told on the phone.")] = None,

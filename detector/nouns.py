@@ -360,6 +360,9 @@ class Ticket:
     ``last_step_at``: when a person last did something. ``checklist``: what is done of a data breach's. ``critical``: it
     went to L3 directly. ``confirmed_at``: when the reporter said that it is solved. ``missed``: the clocks that were.
     ``prevented_at``: when somebody first acted on a prediction; ``prevention_before``: the forecast as it was then.
+    ``declined``: who said that it is not theirs; ``responders``: who was asked to help. ``still``, ``silent``: the
+    spans (ms) in which the resolution and the response clock stood still, for those that count working time only.
+    ``deferred_*``: its pages wait for the day shift; ``wakes_at``: from when on (ms) it would wake somebody after all.
     """
 
     key: str
@@ -432,6 +435,17 @@ class Ticket:
     prevented_at: int | None = None
     prevention_before: Impact | None = None
     prevention_declined: str = ""
+    declined: tuple[str, ...] = ()
+    responders: tuple[str, ...] = ()
+    offered_to: str | None = None
+    offered_at: int | None = None
+    still: tuple[tuple[int, int], ...] = ()
+    silent: tuple[tuple[int, int], ...] = ()
+    deferred_since: int | None = None
+    deferred_until: int | None = None
+    wakes_at: int | None = None
+    deferred_why: str = ""
+    deferred_ms: int = 0
     symptoms: tuple[Symptom, ...] = ()
     affected: tuple[Affected, ...] = ()
     similar: tuple[Mapping[str, Any], ...] = ()
@@ -567,6 +581,53 @@ class AcknowledgementExpired(Change):
     """Whoever held it has taken no step for too long: it pages again."""
 
     assignee: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Returned(Change):
+    """It is not theirs, they say: the next one is called at once."""
+
+    assignee: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HelpAsked(Change):
+    """A person is called as well; whoever holds the ticket keeps it."""
+
+    person: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined(Change):
+    """Who was asked to help does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offered(Change):
+    """The shift of whoever holds it has ended: the next one may take it, until then it stays with them."""
+
+    assignee: str = ""
+    to: str = ""
+    schedule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageDeferred(Change):
+    """Nobody is woken for it: its pages wait ``until`` (ms) the day begins, unless its forecast comes nearer;
+    ``wakes_at``: from then on it would wake somebody after all."""
+
+    until: int = 0
+    wakes_at: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PageReleased(Change):
+    """It pages again."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -860,8 +921,10 @@ class Notification:
 
     ``dedup_key`` is the same for every message of one ticket on one channel (its thread, PagerDuty's dedup_key);
     ``idempotency_key`` is the message's own: a receiver that has seen it may drop it. ``event``: opened | worse |
-    changed | acknowledged | resolved | test. ``urgency``: page | notify. ``thread``: the receipt of the thread's first
-    message on that channel, if any. ``recipient`` and ``text``: of a letter, to whom and what a person wrote in it.
+    changed | acknowledged | resolved | help | change | report | test. ``urgency``: page | notify. ``thread``: the
+    receipt of the thread's first message on that channel, if any. ``recipient``: the person who is called; of a letter,
+    to whom, with ``text``: what a person wrote in it. ``also``: tickets of further calls that this one stands for.
+    ``memo``: (subject, text) of a message to a person that is about no ticket.
     """
 
     id: int
@@ -878,6 +941,8 @@ class Notification:
     thread: str = ""
     recipient: str = ""
     text: str = ""
+    also: tuple[Ticket, ...] = ()
+    memo: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

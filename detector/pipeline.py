@@ -42,6 +42,8 @@ from detector.nouns import (
     Tier,
     Viewer,
 )
+from detector.oncall import night
+from detector.oncall.options import OnCallOptions
 from detector.telemetry import Telemetry
 from detector.tickets import backlog
 from detector.tickets.acts import ACTIONS, NotAllowed, opening
@@ -96,6 +98,7 @@ class Policy:
     incidents: IncidentOptions = field(default_factory=IncidentOptions)
     noise: NoiseOptions = field(default_factory=NoiseOptions)
     tickets: TicketOptions = field(default_factory=TicketOptions)
+    oncall: OnCallOptions = field(default_factory=OnCallOptions)
 
     def facts(self, ticket: Ticket) -> ServiceFacts:
         """What the catalogue knows of the ticket's service; the impact is that of the most critical one affected."""
@@ -235,6 +238,8 @@ class Pipeline:
         NotAllowed (with the remedy), StorageError."""
         if action == "categorise" and (category := arguments.get("category", "")) not in self.categories():
             raise NotAllowed(f"{category!r} is no category; there are: {', '.join(sorted(self.categories()))}")
+        if action == "help" and (person := arguments.get("person", "")) not in self.people():
+            raise NotAllowed(f"{person!r} cannot be called; who can: {', '.join(self.people()) or 'nobody'}")
         for _ in range(ATTEMPTS):
             async with self._lock:
                 ticket = await self._seen(key, viewer)
@@ -314,6 +319,25 @@ class Pipeline:
             (alert, hush(alert_symptom(alert, policy.catalogue, policy.incidents), silences, inhibitions))
             for alert in self.ledger.firing_alerts()
         ]
+
+    async def each_open(self, decide: Callable[[Ticket], Iterable[Change]], now: int) -> list[Committed]:
+        """Commit what ``decide`` says of every open ticket. Raises StorageError."""
+        for _ in range(ATTEMPTS):
+            async with self._lock:
+                trial = self.board.trial(fold)
+                for ticket in list(self.board.tickets.values()):
+                    if ticket.state in OPEN:
+                        for change in decide(ticket):
+                            trial.apply(change)
+                try:
+                    return await self._commit(trial, {}, now)
+                except Conflict:
+                    await self._refresh(list(trial.after))
+        raise StorageError("tickets change faster than they can be changed")
+
+    def people(self) -> list[str]:
+        """Who can be called."""
+        return [person.name for person in self.policy.oncall.people]
 
     def categories(self) -> frozenset[str]:
         """All that are configured."""
@@ -452,6 +476,7 @@ class Pipeline:
     ) -> list[Committed]:
         self._mute(trial, now, self._to_judge(trial))
         self._triage(trial, now)
+        self._hold_pages(trial, now, [*trial.after, *also])
         changes: dict[str, list[Change]] = {}
         for change in trial.changes:
             changes.setdefault(change.key, []).append(change)
@@ -495,6 +520,15 @@ class Pipeline:
             for change in triage(ticket, self.policy.facts(ticket), self.policy.tickets, now):
                 trial.apply(change)
 
+    def _hold_pages(self, trial: Trial, now: int, keys: Iterable[str]) -> None:
+        """Nobody is woken for tomorrow, once it is known how urgent it is."""
+        hours, fixes = self.policy.oncall.working_hours, self.policy.tickets.fixes
+        for key in dict.fromkeys(keys):
+            ticket = trial.ticket(key)
+            if ticket is not None:
+                for change in night.decide(ticket, hours, fixes, now):
+                    trial.apply(change)
+
     def _to_judge(self, trial: Trial) -> list[str]:
         """Whose muting may have changed: what this commit changes, what is muted, and all that is open where a symptom
         came or went on account of which others are muted."""
@@ -536,7 +570,8 @@ class Pipeline:
         before = self.board.tickets.get(key)
         quiet, close = self.policy.incidents.quiet_period, self.policy.tickets.close_after
         holds = self.policy.tickets.ack_expires
-        due = [at for at in (next_due(ticket, quiet, close, holds), next_urgency(ticket, now)) if at is not None]
+        dawn = night.next_look(ticket, self.policy.oncall.working_hours, now)
+        due = [at for at in (next_due(ticket, quiet, close, holds), next_urgency(ticket, now), dawn) if at is not None]
         return Draft(before, ticket, tuple(changes), min(due, default=None))
 
     def _episode(self, entry: Entry, trial: Trial) -> Episode:

@@ -19,6 +19,8 @@ from rich.text import Text
 TIMEOUT_S = 30
 _ARGUMENT = {
     "ack": None,
+    "not-mine": "reason",
+    "help": "person",
     "assign": "assignee",
     "escalate": "tier",
     "note": "text",
@@ -178,7 +180,13 @@ def show_oncall(url: str, as_json: bool) -> bool:
     for item in answer["items"]:
         people, channels = (", ".join(item[name]) or "-" for name in ("people", "channels"))
         table.add_row(*(Text(text) for text in (item["team"], people, channels)))
-    Console().print(table if table.row_count else "nobody is told of anything: no channel is configured")
+    console = Console()
+    console.print(table if table.row_count else "nobody is told of anything: no channel is configured")
+    for one in answer.get("schedules", ()):
+        then = ", ".join(one["next"]) or "nobody"
+        console.print(Text(f"{one['name']}: until {one['until']}, then {then}"), soft_wrap=True)
+    for problem in answer.get("problems", ()):
+        console.print(Text(f"! {problem['text']}"), soft_wrap=True)
     return True
 
 

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from detector.anomaly.options import AnomalyOptions
+from detector.clock import SystemClock
 from detector.config.load import ConfigError, Problem, read, validate
 from detector.config.mail import MailOptions
 from detector.incidents.catalogue import Catalogue, CatalogueOptions
@@ -24,6 +25,7 @@ from detector.incidents.mute import NoiseOptions
 from detector.incidents.options import IncidentOptions
 from detector.ingest.options import BackfillOptions, GlobalOptions, ScrapeConfig
 from detector.notify.settings import NotifyOptions
+from detector.oncall.ical import with_files
 from detector.oncall.options import OnCallOptions
 from detector.options import Duration, Options, Size, ms, parse_size
 from detector.rules.groups import Group
@@ -90,7 +92,7 @@ class Root(NotifyOptions):
     def _reachable(self) -> Root:
         names = {channel.name for channel in self.channels}
         for person in self.oncall.people:
-            if unknown := sorted(set(person.channels) - names):
+            if unknown := sorted({rule.channel for rule in person.rules} - names):
                 raise ValueError(f"oncall: {person.name} is called on {', '.join(unknown)}, which is no channel")
         return self
 
@@ -150,10 +152,15 @@ def load(path: Path | None) -> Loaded:
     catalogue = Catalogue(CatalogueOptions())
     if catalogue_path is not None:
         catalogue = Catalogue(validate(read(catalogue_path), CatalogueOptions))
+    try:
+        oncall, calendars = with_files(root.oncall, folder, SystemClock().now())
+    except ValueError as error:
+        raise ConfigError([Problem(document.file, document.line(("oncall",)), "oncall", str(error))]) from None
+    root = root.model_copy(update={"oncall": oncall})
     rule_paths = list(_rule_paths(root, folder, document.file, document.line(("rule_files",))))
     rules = load_rules(rule_paths)
     problems = tuple(Problem(p.file, p.line, p.rule, p.message) for p in rules.problems)
-    watched = (path, *rule_paths, *([catalogue_path] if catalogue_path else []))
+    watched = (path, *rule_paths, *([catalogue_path] if catalogue_path else []), *calendars)
     return Loaded(path, root, catalogue, tuple(rules.groups), problems, watched)
 
 

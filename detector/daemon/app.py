@@ -30,6 +30,7 @@ from detector.config.load import ConfigError, read, validate
 from detector.config.reload import watch
 from detector.daemon.actions import ActionRunner
 from detector.daemon.driver import Driver
+from detector.daemon.duty import Duty
 from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
 from detector.daemon.mail import Inbox, collect, lettered
@@ -39,7 +40,7 @@ from detector.ingest import post, receive, receive_events, scrape
 from detector.ingest.backfill import BackfillError, HistoryChunk, history
 from detector.ingest.options import BackfillOptions
 from detector.ingest.scrape import Scraper
-from detector.notify.channels import Channel, build
+from detector.notify.channels import Channel, build, rings
 from detector.notify.deliver import Deliverer
 from detector.notify.heartbeat import Heartbeat
 from detector.notify.messages import Attachment
@@ -118,6 +119,7 @@ class App:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = asyncio.Event()
         self._swept = asyncio.Event()
+        self._called = asyncio.Event()
         self._reloading = asyncio.Lock()
         self._channels: dict[str, tuple[Any, Channel]] = {}
 
@@ -196,7 +198,7 @@ class App:
         self._stack.push_async_callback(_named("database", desk.close))
         desk.letters = loaded.root.mail.smtp is not None
         desk.subscribed = kinds(loaded.root)
-        desk.calls = lambda ticket, now: calls(ticket, self.loaded.root.oncall, now)
+        desk.calls = lambda ticket, now, who="": calls(ticket, self.loaded.root.oncall, now, who)
         return desk
 
     async def _heart(self, loaded: Loaded) -> None:
@@ -232,7 +234,12 @@ class App:
         channels = await self._build_channels(self.loaded)
         self.deliverer = Deliverer(
             self.outbox, channels, self.clock, self.telemetry, web_options.url, self.loaded.zone,
-            illustrate=self._illustrate, sent=self._sent,
+            illustrate=self._illustrate, sent=self._sent, sign=self.links.called,
+        )  # fmt: skip
+        self.duty = Duty(
+            lambda: self.loaded.root.oncall, lambda: self.loaded.zone, self.pipeline, self.links, self.clock,
+            self.telemetry, self.deliverer.send_test, self.deliverer.wake,
+            lambda name: not any(rings(c) for c in self.loaded.root.channels if c.name == name),
         )  # fmt: skip
 
     async def _respond(self) -> None:
@@ -266,6 +273,7 @@ class App:
             chart=self._chart,
             services=self.health.services,
             oncall=self.health.oncall,
+            duty=self.duty,
             ingest=[
                 *receive.routes(self.intake, who=lambda request: request[VIEWER].name),
                 *receive_events.routes(self.intake),
@@ -307,6 +315,7 @@ class App:
         self._isolated("event time", lambda: every(self.clock, self.driver.step))
         self._isolated("sweeps", lambda: every(self.clock, self._sweep, self._swept))
         self._isolated("retention", self._retain)
+        self._isolated("on call", lambda: every(self.clock, self._on_duty, self._called))
         self._isolated("journal", lambda: every(self.clock, self._sync))
         self._isolated("snapshots", lambda: every(self.clock, self._snapshot))
         self._isolated("configuration", lambda: watch(lambda: self.loaded.watched, self._watched, self._ending))
@@ -429,6 +438,15 @@ class App:
             log.info("retention: %s", ", ".join(f"{count} rows of {table}" for table, count in sorted(done.items())))
         return now + RETENTION_MS
 
+    async def _on_duty(self, now: int) -> int | None:
+        if self.settings.event_time == "samples":
+            return now + SWEEP_MS
+        try:
+            return await self.duty.step(now)
+        except StorageError as error:
+            log.error("on call: %s", error)
+            return now + BACKOFF_MS
+
     async def _sync(self, now: int) -> int:
         with suppress(JournalFull):
             await self.router.sync()
@@ -476,6 +494,7 @@ class App:
             self.pipeline.desk.routes = _routes(loaded)
             self.pipeline.desk.letters = loaded.root.mail.smtp is not None
             self.pipeline.desk.subscribed = kinds(loaded.root)
+            self._called.set()
             self.driver.set_options(loaded.root)
             self._access_now.commit(access)
             await self.deliverer.replace(built, web_options.url, loaded.zone)
@@ -541,6 +560,8 @@ class App:
         self._swept.set()
         if committed.channels:
             self.deliverer.wake(committed.channels)
+        if self.duty.committed(committed):
+            self._called.set()
 
     def _services(self) -> Sequence[ServiceFact]:
         return self.health.services()
@@ -600,7 +621,8 @@ def _needs_restart(before: Loaded, after: Loaded) -> list[str]:
 
 
 def _policy(loaded: Loaded) -> Policy:
-    return Policy(loaded.catalogue, loaded.root.incidents, loaded.root.noise, loaded.root.tickets)
+    root = loaded.root
+    return Policy(loaded.catalogue, root.incidents, root.noise, root.tickets, root.oncall)
 
 
 def _plan(loaded: Loaded) -> Plan:
@@ -610,7 +632,7 @@ def _plan(loaded: Loaded) -> Plan:
 
 def _routes(loaded: Loaded) -> tuple[Route, ...]:
     return tuple(
-        Route(c.name, c.urgencies, c.tiers, c.services, c.send_resolved, getattr(c, "changes", False))
+        Route(c.name, c.urgencies, c.tiers, c.services, c.send_resolved, getattr(c, "changes", False), rings(c))
         for c in loaded.root.channels
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
@@ -37,7 +37,7 @@ _PICTURED = ("opened", "worse", "changed")
 
 class Deliverer:
     """``external_url`` and ``zone`` are the configured ones; ``sent`` is told of each delivery (for latency
-    metrics)."""
+    metrics); ``sign`` makes the path that opens tickets (their keys) to a person, from now (ms) on."""
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Deliverer:
         zone: tzinfo,
         illustrate: Illustrate | None = None,
         sent: Callable[[Notification, int], None] | None = None,
+        sign: Callable[[Sequence[str], str, int], str] | None = None,
     ) -> None:
         self._outbox = outbox
         self._channels = {channel.name: channel for channel in channels}
@@ -61,6 +62,7 @@ class Deliverer:
         self._zone = zone
         self._illustrate = illustrate
         self._sent = sent
+        self._sign = sign
         self._failing: dict[str, tuple[int, str]] = {}
         self._wakes: dict[str, asyncio.Event] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
@@ -127,13 +129,15 @@ class Deliverer:
             if self._running and name not in self._workers:
                 self._start(channel)
 
-    async def send_test(self, name: str) -> Receipt:
-        """Send a message that says it is a test, past the outbox; raises what the channel raises, LookupError for a
+    async def send_test(self, name: str, path: str = "") -> Receipt:
+        """Send a message that says it is a test, past the outbox, with the address at which a person says that it
+        arrived; raises what the channel raises, LookupError for a
         name that is not a channel."""
         channel = self._channels.get(name)
         if channel is None:
             raise LookupError(f"no channel {name!r}; there are {', '.join(sorted(self._channels)) or 'none'}")
-        message = trial_message(name, self._clock.now(), self._external_url)
+        act = self._external_url.rstrip("/") + path if path else ""
+        message = trial_message(name, self._clock.now(), self._external_url, act)
         receipt = await self._hand_over(channel, message)
         self._count(name, "sent")
         return receipt
@@ -171,7 +175,8 @@ class Deliverer:
     async def _step(self, channel: Channel) -> int | None:
         """Deliver one message, if one is due; returns when (ms) to look again, None: when woken."""
         now = self._clock.now()
-        notification = await self._outbox.claim(channel.name, now, _longest(channel) + _PICTURE_MS + _SLACK_MS)
+        lease = _longest(channel) + _PICTURE_MS + _SLACK_MS
+        notification = await self._outbox.claim(channel.name, now, lease, together=channel.limits.together)
         if notification is None:
             return await self._outbox.next_due(channel.name)
         outcome = await self._attempt(channel, notification)
@@ -213,7 +218,13 @@ class Deliverer:
         if isinstance(channel, Writes):
             return await channel.word(notification)
         now = self._clock.now()
-        message = render(notification, now, self._external_url, self._zone)
+        act = ""
+        if notification.recipient and notification.memo is None and self._sign is not None:
+            keys = [ticket.key for ticket in (notification.ticket, *notification.also)]
+            act = self._external_url.rstrip("/") + self._sign(keys, notification.recipient, now)
+        message = render(notification, now, self._external_url, self._zone, act)
+        if notification.also:
+            return message
         wanted = channel.limits.pictures and notification.event in _PICTURED and not notification.ticket.restricted
         if self._illustrate is None or not wanted:
             return message

@@ -14,9 +14,9 @@ class Outbox(Protocol):
     Messages of one ``dedup_key`` are handed out in their order: none while an earlier one is neither sent nor dead.
     """
 
-    async def claim(self, channel: str, now: int, lease_ms: int) -> Notification | None:
+    async def claim(self, channel: str, now: int, lease_ms: int, *, together: bool = True) -> Notification | None:
         """The next message due for ``channel`` at ``now``, held for ``lease_ms``; ``attempts`` counts the claims before
-        this one. None when nothing is due."""
+        this one. None when nothing is due. ``together``: many calls of one person may come as one."""
 
     async def settle(self, id: int, outcome: Outcome, now: int) -> None:
         """Record what became of a claimed message."""

@@ -1,35 +1,16 @@
-"""Options of the on-call room: people, schedules, policies."""
+"""Options of the on-call room: people, schedules, policies, working hours."""
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime, time
-from typing import Annotated, Any, Literal, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from detector.nouns import Tier
+from detector.nouns import Priority, Tier
 from detector.options import Duration, Options, ms
-
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
-_WALL = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
-
-
-def _wall(value: Any) -> time:
-    match = _WALL.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('a time of the day is written "09:00", in quotes')
-    return time(int(match[1]), int(match[2]))
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from None
-    return name
+from detector.worktime import WEEKDAYS, Wall, Weekday, WorkingHours, Zone
 
 
 def _aware(at: datetime) -> datetime:
@@ -38,33 +19,38 @@ def _aware(at: datetime) -> datetime:
     return at
 
 
-Wall = Annotated[time, BeforeValidator(_wall), WithJsonSchema({"type": "string", "pattern": _WALL.pattern})]
 Moment = Annotated[datetime, AfterValidator(_aware)]
-Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class Contact(Options):
+    """One way to reach a person, and when it is taken."""
+
+    channel: str
+    after: Duration = 0
+    """So long after the person was called, unless somebody has the ticket by then."""
+    priorities: tuple[Priority, ...] = ()
+    """Only for tickets of these priorities (default: all),"""
+    hours: tuple[Wall, Wall] | None = None
+    """only between these times of the person's zone (over midnight where the second is the earlier),"""
+    days: tuple[Weekday, ...] = WEEKDAYS
+    """and only on these days."""
 
 
 class Person(Options):
     """Somebody who can be called."""
 
     name: str = Field(min_length=1, max_length=100)
+    zone: Zone = "UTC"
+    """Of the hours in ``contacts``."""
     channels: tuple[str, ...] = ()
-    """Channels that reach this person alone; with `urgencies: []` such a channel hears of nothing else."""
+    """Channels that reach this person alone, all at once; with `urgencies: []` such a channel hears of nothing else."""
+    contacts: tuple[Contact, ...] = ()
+    """The same with rules: push now, SMS after 3 min, call after 6."""
 
-
-class Layer(Options):
-    """People who take turns. A later layer goes before an earlier one wherever it applies."""
-
-    people: tuple[str, ...] = Field(min_length=1)
-    turn: Literal["day", "week"] = "week"
-    every: int = Field(1, ge=1, le=52)
-    """So many days or weeks is a turn."""
-    handover: Wall = time(9)
-    since: date = date(2024, 1, 1)
-    """The first turn's day (a Monday by default)."""
-    days: tuple[Weekday, ...] = WEEKDAYS
-    """Only on these days,"""
-    hours: tuple[Wall, Wall] | None = None
-    """and only between these times (over midnight where the second is the earlier); default: around the clock."""
+    @property
+    def rules(self) -> tuple[Contact, ...]:
+        """Every way to reach the person; a channel of the short form is taken at once and always."""
+        return (*(Contact(channel=channel) for channel in self.channels), *self.contacts)
 
 
 class Override(Options):
@@ -78,6 +64,37 @@ class Override(Options):
     def _order(self) -> Override:
         if self.end <= self.start:
             raise ValueError(f"the override of {self.who} ends before it starts")
+        return self
+
+
+class Layer(Options):
+    """People who take turns, or fixed shifts. A later layer goes before an earlier one wherever it applies."""
+
+    people: tuple[str, ...] = ()
+    turn: Literal["day", "week"] = "week"
+    every: int = Field(1, ge=1, le=52)
+    """So many days or weeks is a turn."""
+    handover: Wall = time(9)
+    since: date = date(2024, 1, 1)
+    """The first turn's day (a Monday by default)."""
+    days: tuple[Weekday, ...] = WEEKDAYS
+    """Only on these days,"""
+    hours: tuple[Wall, Wall] | None = None
+    """and only between these times (over midnight where the second is the earlier); default: around the clock."""
+    ical_file: Path | None = None
+    """Instead of people: an iCalendar file, relative to this one; who is on call is each event's summary."""
+    shifts: tuple[Override, ...] = ()
+    """Instead of people: who, start and end of each; what an ``ical_file`` holds comes to stand here."""
+
+    @property
+    def fixed(self) -> bool:
+        """Nobody takes turns in it: its shifts are named."""
+        return not self.people
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Layer:
+        if (bool(self.people), self.ical_file is not None or bool(self.shifts)).count(True) != 1:
+            raise ValueError("a layer has people who take turns, or an ical_file, or shifts: one of them")
         return self
 
 
@@ -124,6 +141,9 @@ class OnCallOptions(Options):
     people: tuple[Person, ...] = ()
     schedules: tuple[Schedule, ...] = ()
     policies: tuple[Policy, ...] = ()
+    working_hours: WorkingHours | None = None
+    """Outside of them a prediction that leaves time until the next working hour wakes nobody; default: it always
+    pages."""
 
     @model_validator(mode="after")
     def _known(self) -> OnCallOptions:
@@ -136,7 +156,8 @@ class OnCallOptions(Options):
                 raise ValueError(f"{what}: {', '.join(twice)} is there twice")
         people, schedules = {p.name for p in self.people}, {s.name for s in self.schedules}
         for schedule in self.schedules:
-            named = {name for layer in schedule.layers for name in layer.people} | {o.who for o in schedule.overrides}
+            fixed = [*schedule.overrides, *(shift for layer in schedule.layers for shift in layer.shifts)]
+            named = {name for layer in schedule.layers for name in layer.people} | {o.who for o in fixed}
             if unknown := sorted(named - people):
                 raise ValueError(f"schedule {schedule.name}: {', '.join(unknown)} is not among people")
         for policy in self.policies:

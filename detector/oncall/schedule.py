@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
-from detector.oncall.options import WEEKDAYS, Layer, Schedule
-
-MIDNIGHT = time(0)
+from detector.oncall.options import Layer, Override, Schedule
+from detector.worktime import MIDNIGHT, WEEKDAYS, Weekday, instant, local_day, opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +25,21 @@ class Shift:
     people: tuple[str, ...]
 
 
-def instant(day: date, wall: time, zone: tzinfo, *, last: bool = False) -> int:
-    """The moment (ms) of a wall time: its first occurrence, or its last."""
-    first, second = (round(datetime.combine(day, wall, zone).replace(fold=fold).timestamp() * 1000) for fold in (0, 1))
-    # Where the time does not exist, fold 1 is the earlier moment: both ends of a turn take the same, later one.
-    return second if last and second > first else first
-
-
 def on_call(schedule: Schedule, at: int) -> tuple[str, ...]:
     """Who is on call at ``at``: a stand-in, else the last layer that applies; nobody is an empty tuple."""
-    stand_ins = tuple(o.who for o in schedule.overrides if _ms(o.start) <= at < _ms(o.end))
-    if stand_ins:
-        return tuple(dict.fromkeys(stand_ins))
+    if stand_ins := _named(schedule.overrides, at):
+        return stand_ins
     zone = ZoneInfo(schedule.zone)
     for layer in reversed(schedule.layers):
-        if _applies(layer, zone, at):
-            return _turns(layer, zone, at)
+        if within(layer.hours, layer.days, zone, at):
+            people = _named(layer.shifts, at) if layer.fixed else _turns(layer, zone, at)
+            if people:
+                return people
     return ()
+
+
+def _named(fixed: tuple[Override, ...], at: int) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(o.who for o in fixed if ms_of(o.start) <= at < ms_of(o.end)))
 
 
 def shifts(schedule: Schedule, start: int, end: int) -> list[Shift]:
@@ -58,7 +55,8 @@ def shifts(schedule: Schedule, start: int, end: int) -> list[Shift]:
     return out
 
 
-def _ms(moment: datetime) -> int:
+def ms_of(moment: datetime) -> int:
+    """A moment of the configuration in ms."""
     return round(moment.timestamp() * 1000)
 
 
@@ -68,8 +66,7 @@ def _length(layer: Layer) -> int:
 
 def _turns(layer: Layer, zone: tzinfo, at: int) -> tuple[str, ...]:
     """Whose turn it is; two people while a wall time comes twice. Before the first turn it is the first one's."""
-    day = datetime.fromtimestamp(at / 1000, UTC).astimezone(zone).date()
-    near = (day - layer.since).days // _length(layer)
+    near = (local_day(at, zone) - layer.since).days // _length(layer)
     found = []
     for turn in range(max(near - 1, 0), max(near, 0) + 1):
         begins = layer.since + timedelta(turn * _length(layer))
@@ -80,32 +77,31 @@ def _turns(layer: Layer, zone: tzinfo, at: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _windows(layer: Layer, zone: tzinfo, day: date) -> Iterator[tuple[int, int]]:
-    """When the layer applies on ``day``, until the next where its hours go over midnight."""
-    if WEEKDAYS[day.weekday()] not in layer.days:
-        return
-    begin, end = layer.hours or (MIDNIGHT, MIDNIGHT)
-    until = day + timedelta(1) if end <= begin else day
-    yield instant(day, begin, zone), instant(until, end, zone, last=True)
+def _windows(
+    hours: tuple[time, time] | None, days: tuple[Weekday, ...], zone: tzinfo, day: date
+) -> Iterator[tuple[int, int]]:
+    """What opens on ``day``, until the next where the hours go over midnight."""
+    if WEEKDAYS[day.weekday()] in days:
+        yield opening(day, hours or (MIDNIGHT, MIDNIGHT), zone)
 
 
-def _applies(layer: Layer, zone: tzinfo, at: int) -> bool:
-    day = datetime.fromtimestamp(at / 1000, UTC).astimezone(zone).date()
-    days = (day - timedelta(1), day)
-    return any(low <= at < high for one in days for low, high in _windows(layer, zone, one))
+def within(hours: tuple[time, time] | None, days: tuple[Weekday, ...], zone: tzinfo, at: int) -> bool:
+    """Whether ``at`` is in these hours (around the clock where there are none) of one of these days."""
+    day = local_day(at, zone)
+    near = (day - timedelta(1), day)
+    return any(low <= at < high for one in near for low, high in _windows(hours, days, zone, one))
 
 
 def _edges(schedule: Schedule, start: int, end: int) -> Iterator[int]:
     """Every moment at which it may change who is on call."""
     zone = ZoneInfo(schedule.zone)
-    for override in schedule.overrides:
-        yield from (_ms(override.start), _ms(override.end))
-    first = datetime.fromtimestamp(start / 1000, UTC).astimezone(zone).date() - timedelta(1)
-    last = datetime.fromtimestamp(end / 1000, UTC).astimezone(zone).date() + timedelta(1)
+    for override in (*schedule.overrides, *(shift for layer in schedule.layers for shift in layer.shifts)):
+        yield from (ms_of(override.start), ms_of(override.end))
+    first, last = local_day(start, zone) - timedelta(1), local_day(end, zone) + timedelta(1)
     for layer in schedule.layers:
         for number in range((last - first).days + 1):
             day = first + timedelta(number)
             if (day - layer.since).days % _length(layer) == 0:
                 yield from (instant(day, layer.handover, zone), instant(day, layer.handover, zone, last=True))
-            for low, high in _windows(layer, zone, day):
+            for low, high in _windows(layer.hours, layer.days, zone, day):
                 yield from (low, high)

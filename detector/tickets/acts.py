@@ -26,6 +26,7 @@ from detector.nouns import (
     HypothesisSettled,
     HypothesisStated,
     Informed,
+    Joined,
     Kind,
     Merged,
     Noted,
@@ -47,7 +48,7 @@ from detector.nouns import (
     Wait,
     Waiting,
 )
-from detector.tickets import prevention, relations, talk
+from detector.tickets import calling, prevention, relations, talk
 from detector.tickets.allowed import NotAllowed, cut_line, cut_text
 from detector.tickets.allowed import alive as _alive
 from detector.tickets.lifecycle import ENDED, LONGEST_TEXT, MODES, REPORTER, TIERS, handover, owes_cause
@@ -69,9 +70,12 @@ def opening(key: str, report: Report, who: str) -> Opened:
 
 
 def acknowledge(ticket: Ticket, who: str, now: int) -> list[Change]:
-    """Take the ticket: paging stops. Whoever holds it may do so again, to end the pages of what became worse since."""
+    """Take the ticket: paging stops. Whoever holds it may do so again, to end the pages of what became worse since; to
+    whom it was offered at the end of a shift, takes it over; who was asked to help says so by it."""
     _alive(ticket, "acknowledged")
-    if ticket.acknowledged_at is not None and ticket.assignee not in (None, who):
+    if ticket.acknowledged_at is not None and ticket.assignee not in (None, who) and ticket.offered_to != who:
+        if who in ticket.responders:
+            return [Joined(ticket.key, now, who)]
         raise NotAllowed(f"{ticket.key} is held by {ticket.assignee} already: assign it to yourself to take it over")
     return [Acknowledged(ticket.key, now, who, assignee=who)]
 
@@ -375,6 +379,7 @@ ACTIONS: dict[str, Action] = {
     "answer": talk.answer, "confirm": confirm, "draft": draft, "publish": publish, "ask": talk.ask, "use": talk.use,
     "bridge": talk.bridge, "end-bridge": talk.end_bridge, "run": prevention.run, "answered-action": prevention.answered,
     "link": relations.link, "split": relations.split, "prevent": prevention.prevent, "decline": prevention.decline,
+    "not-mine": calling.give_back, "help": calling.ask_help,
 }  # fmt: skip
 
 

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 
 from detector.nouns import Change, ClockMet, ClockStarted, Priority, Ticket, Tier, TimelineEntry
 from detector.tickets.options import ClockOptions
+from detector.worktime import WorkingHours, after, before
 
 WARNS = 0.75
 """Of its time: then a clock warns."""
+WORKED = ("response", "resolution")
+"""Clocks that may count working time only."""
 BREACH = "security/data-breach"
 
 
@@ -16,7 +19,8 @@ def clocks(ticket: Ticket, priority: Priority, category: str, options: ClockOpti
     """Start clocks, move their due times with the priority, and stop those that were answered.
 
     Due times count from the opening, whatever the priority was meanwhile; both clocks leave out while nobody was told,
-    the resolution clock what was waited for too, and a reopening continues it.
+    the resolution clock what was waited for too, and a reopening continues it. They run at any hour, except for the
+    priorities that a calendar is named for.
     """
     targets = _targets(ticket, priority, category, options)
     running = {clock.name: clock for clock in ticket.clocks}
@@ -27,18 +31,25 @@ def clocks(ticket: Ticket, priority: Priority, category: str, options: ClockOpti
             if clock is not None and clock.state in ("running", "paused"):
                 changes.append(ClockMet(ticket.key, now, clock=name))
             continue
-        if ticket.muted_since is not None and name != "regulator":
+        if (ticket.muted_since is not None and name != "regulator") or (
+            ticket.deferred_since is not None and name == "response"
+        ):
             continue
-        due = (
-            _counts_from(ticket, name)
-            + target
-            + {"resolution": ticket.paused_ms, "response": ticket.muted_ms}.get(name, 0)
-        )
+        due, warn = _times(ticket, name, target, options.hours(priority) if name in WORKED else None)
         again = clock is not None and (clock.state == "met" or (name == "update" and clock.due_at < due))
         if clock is None or (clock.state == "running" and clock.due_at != due) or again:
-            warn = due - round((1 - WARNS) * target)
             changes.append(ClockStarted(ticket.key, now, clock=name, due_at=due, warn_at=warn))
     return changes
+
+
+def _times(ticket: Ticket, name: str, target: int, calendar: WorkingHours | None) -> tuple[int, int]:
+    """When (ms) the clock is due and when it warns, without the time in which it stood still."""
+    begins, left = _counts_from(ticket, name), round((1 - WARNS) * target)
+    if calendar is None:
+        stood = {"resolution": ticket.paused_ms, "response": ticket.muted_ms + ticket.deferred_ms}.get(name, 0)
+        return begins + target + stood, begins + target + stood - left
+    due = after(calendar, begins, target, ticket.still if name == "resolution" else ticket.silent)
+    return due, before(calendar, due, left)
 
 
 def _targets(ticket: Ticket, priority: Priority, category: str, options: ClockOptions) -> dict[str, int]:

@@ -6,10 +6,10 @@ got. Statements are gathered over all drafts, so that a storm costs per commit a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -38,7 +38,7 @@ from detector.tickets.codec import (
     ticket_doc,
 )
 from detector.tickets.letters import CHANNEL, Letter
-from detector.tickets.owed import Owed, Route, owed, pending_pages_end
+from detector.tickets.owed import Owed, Route, helped, owed, pending_pages_end
 
 PREFIX = "INC-"
 MOST = 500
@@ -81,7 +81,13 @@ class Committed:
     channels: tuple[str, ...] = ()
 
 
-def nobody(ticket: Ticket, now: int) -> Sequence[Call]:
+class Calls(Protocol):
+    """Whom a page of ``ticket`` calls in person, from ``now`` (ms) on; with ``who``: how that person is called."""
+
+    def __call__(self, ticket: Ticket, now: int, who: str = "", /) -> Sequence[Call]: ...
+
+
+def nobody(ticket: Ticket, now: int, who: str = "", /) -> Sequence[Call]:
     """Nobody is called in person: pages go to the channels alone."""
     return ()
 
@@ -91,7 +97,7 @@ def write(
     drafts: Sequence[Draft],
     ledger: Sequence[Episode],
     routes: Sequence[Route],
-    calls: Callable[[Ticket, int], Sequence[Call]] = nobody,
+    calls: Calls = nobody,
     letters: bool = False,
     subscribed: Sequence[str] = (),
 ) -> list[Committed]:
@@ -228,28 +234,29 @@ def _write_timeline(connection: Connection, written: _Written) -> None:
 
 
 def _owe(
-    connection: Connection, written: _Written, routes: Sequence[Route],
-    calls: Callable[[Ticket, int], Sequence[Call]], letters: bool, subscribed: Sequence[str],
+    connection: Connection, written: _Written, routes: Sequence[Route], calls: Calls, letters: bool,
+    subscribed: Sequence[str],
 ) -> list[Committed]:  # fmt: skip
     o = schema.outbox
     rows: list[dict[str, Any]] = []
     done: list[Committed] = []
+    ringing = {route.channel for route in routes if route.rings}
     for id, draft, ticket, changes in written:
-        if pending_pages_end(changes):
-            connection.execute(
-                update(o)
-                .where(o.c.ticket_id == id, o.c.state == "pending", o.c.urgency == "page")
-                .values(state="cancelled", settled_at=changes[-1].at)
-            )
+        _end_pages(connection, id, ticket, changes)
         messages = owed(draft.before, ticket, changes)
         told = _told(connection, id) if any(message.told_only for message in messages) else set()
         own = []
         for message in messages:
-            for route in routes:
+            for route in routes if not message.person else ():
                 if _is_owed(route, message, ticket, told):
                     told.add(route.channel)
                     own.append(_outbox_row(id, ticket, route.channel, message, changes[-1].at))
-            if message.urgency == "page" and not message.told_only:
+            if message.person:
+                called = calls(ticket, changes[-1].at, message.person)
+                if message.urgency == "notify":
+                    called = [call for call in called if call.channel not in ringing]
+                own += _called(id, ticket, message, called, changes[-1].at)
+            elif message.urgency == "page" and not message.told_only:
                 own += _called(id, ticket, message, calls(ticket, changes[-1].at), changes[-1].at)
         own += _handed(id, ticket, changes, routes)
         for letter in mails.owed(connection, ticket, changes) if letters else ():
@@ -280,12 +287,31 @@ def _handed(id: int, ticket: Ticket, changes: Sequence[Change], routes: Sequence
     return [_outbox_row(id, ticket, channel, message, changes[-1].at) | {"doc": told} for channel in followers]
 
 
+def _end_pages(connection: Connection, id: int, ticket: Ticket, changes: Sequence[Change]) -> None:
+    """What was not sent yet of the pages that ``changes`` make void. Who was asked to help is called until they say
+    that they do, whoever holds the ticket."""
+    o = schema.outbox
+    pending = update(o).where(o.c.ticket_id == id, o.c.state == "pending", o.c.urgency == "page")
+    if pending_pages_end(changes):
+        over = pending if ticket.state in ("resolved", "closed", "merged") else pending.where(o.c.event != "help")
+        connection.execute(over.values(state="cancelled", settled_at=changes[-1].at))
+    for who in helped(changes):
+        mine = pending.where(o.c.event == "help", o.c.recipient == plain_text(who))
+        connection.execute(mine.values(state="cancelled", settled_at=changes[-1].at))
+
+
 def _called(id: int, ticket: Ticket, message: Owed, calls: Sequence[Call], now: int) -> list[dict[str, Any]]:
-    """The page to each person in their order; later ones end with :func:`pending_pages_end`."""
+    """The message to each person in their order; later ones end with :func:`pending_pages_end`. What does not page is
+    told once, by the first way to reach them, and at once."""
+    if message.urgency == "notify":
+        first = min((call.delay for call in calls), default=0)
+        calls = [replace(call, delay=0) for call in calls if call.delay == first]
     rows = []
     for n, call in enumerate(calls):
-        mine = replace(message, slug=f"{message.slug}/call-{n}", reason=f"{message.reason}; {call.who} is on call")
-        rows.append(_outbox_row(id, ticket, call.channel, mine, now) | {"not_before": now + call.delay})
+        why = message.reason if message.person else f"{message.reason}; {call.who} is on call"
+        mine = replace(message, slug=f"{message.slug}/call-{n}", reason=why)
+        row = _outbox_row(id, ticket, call.channel, mine, now)
+        rows.append(row | {"not_before": now + call.delay, "recipient": plain_text(call.who)})
     return rows
 
 
@@ -387,6 +413,8 @@ def _renamed_ticket(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
 
 
 def _is_owed(route: Route, message: Owed, ticket: Ticket, told: set[str]) -> bool:
+    if route.rings and message.urgency != "page":
+        return False
     if message.told_only:
         return route.channel in told and (message.event != "resolved" or route.send_resolved)
     return route.takes(ticket, message.urgency, message.tier or ticket.tier)

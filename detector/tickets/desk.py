@@ -19,12 +19,13 @@ import msgspec
 from sqlalchemy import JSON, Connection, Select, cast, exists, false, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from detector.nouns import SYSTEM, Call, Ticket, Tier, TimelineEntry, Viewer
+from detector.nouns import SYSTEM, Ticket, Tier, TimelineEntry, Viewer
 from detector.tickets import mails, schema
 from detector.tickets.codec import alert_of, plain_text, ticket_of
 from detector.tickets.commit import (
     MOST,
     PREFIX,
+    Calls,
     Committed,
     Conflict,
     Draft,
@@ -77,7 +78,7 @@ class Desk:
     def __init__(self, made: AsyncEngine, routes: Sequence[Route] = ()) -> None:
         self.engine = made
         self.routes = tuple(routes)
-        self.calls: Callable[[Ticket, int], Sequence[Call]] = nobody
+        self.calls: Calls = nobody
         """Whom the pages of a ticket call in person, from now (ms) on."""
         self.letters = False
         """Whether reporters are written to."""
@@ -288,6 +289,15 @@ class Desk:
         t = schema.tickets
         statement = select(t.c.id, t.c.version).where(t.c.state != "merged", t.c.ended_at < before)
         return (await self._tickets(statement.order_by(t.c.id.desc()).limit(most)))[::-1]
+
+    async def alive(self, start: int, end: int, viewer: Viewer) -> list[Ticket]:
+        """Tickets outside shadow that were open at some moment from ``start`` to ``end`` (ms), the last two thousand of
+        them, oldest first."""
+        t = schema.tickets
+        statement = _visible(select(t.c.id, t.c.version, t.c.doc), viewer).where(
+            t.c.mode != "shadow", t.c.opened_at < end, t.c.ended_at.is_(None) | (t.c.ended_at >= start)
+        )
+        return (await self._tickets(statement.order_by(t.c.id.desc()).limit(4 * MOST)))[::-1]
 
     async def due(self, now: int) -> tuple[list[str], int | None]:
         """Keys of the tickets that are due at ``now``, and when (ms) the next one is."""

@@ -39,6 +39,7 @@ from detector.nouns import (
     Escalated,
     FixApplied,
     ForecastChanged,
+    HelpAsked,
     Hypothesis,
     HypothesisSettled,
     HypothesisStated,
@@ -48,7 +49,10 @@ from detector.nouns import (
     Merged,
     Mode,
     Muted,
+    Offered,
     Opened,
+    PageDeferred,
+    PageReleased,
     PhaseChanged,
     PreventionDeclined,
     PreventionDone,
@@ -64,6 +68,7 @@ from detector.nouns import (
     ResolutionProposed,
     Resolved,
     Resumed,
+    Returned,
     Routed,
     ServiceRestored,
     SolutionUsed,
@@ -151,17 +156,35 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             # Whoever reported it has no answer yet: only a person's reply is one.
             answered = ticket.first_response_at or (at if ticket.source != "report" else None)
             return replace(
-                _going_on(ticket, at), state="diagnosing", assignee=assignee,
-                acknowledged_at=at, first_response_at=answered,
+                _undeferred(_going_on(ticket, at), at), state="diagnosing", assignee=assignee, declined=(),
+                acknowledged_at=at, first_response_at=answered, offered_to=None, offered_at=None,
             )  # fmt: skip
         case AcknowledgementExpired():
             return replace(ticket, state="triaged", assignee=None, acknowledged_at=None)
+        case Returned(who=who):
+            declined = (*_without(ticket.declined, who), who)
+            back: State = "triaged" if ticket.waiting is None else "waiting"
+            return replace(
+                ticket, state=back, assignee=None, acknowledged_at=None, declined=declined, offered_to=None,
+                offered_at=None,
+            )  # fmt: skip
+        case HelpAsked(person=person):
+            responders = (*_without(ticket.responders, person), person)
+            return replace(ticket, responders=responders, declined=_without(ticket.declined, person))
+        case Offered(at=at, to=to):
+            return replace(ticket, offered_to=to, offered_at=at)
+        case PageDeferred():
+            return _deferred(ticket, change)
+        case PageReleased(at=at):
+            return _undeferred(ticket, at)
         case Assigned(assignee=assignee):
-            return replace(ticket, assignee=assignee)
+            return replace(ticket, assignee=assignee, offered_to=None, offered_at=None)
         case Escalated(tier=tier):
             # Who is waited for stays the same: a clock that hands it on brings no answer.
             state: State = "triaged" if ticket.waiting is None else "waiting"
-            return replace(ticket, tier=tier, assignee=None, acknowledged_at=None, state=state)
+            return replace(
+                ticket, tier=tier, assignee=None, acknowledged_at=None, state=state, offered_to=None, offered_at=None
+            )
         case Waiting(at=at, reason=reason):
             still = _standing(ticket, at, "resolution")
             return replace(still, state="waiting", waiting=reason, waiting_since=at)
@@ -169,7 +192,8 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             held = ticket.acknowledged_at is not None
             return replace(_going_on(ticket, at), state="diagnosing" if held else "triaged")
         case Muted(at=at, by=by, reason=reason, until=until):
-            still = ticket if ticket.muted_since is not None else _standing(ticket, at, "response", "resolution")
+            heard = _undeferred(ticket, at)
+            still = heard if ticket.muted_since is not None else _standing(heard, at, "response", "resolution")
             since = ticket.muted_since if ticket.muted_since is not None else at
             return replace(still, muted_since=since, muted_until=until, muted_by=by, muted_why=reason)
         case Unmuted(at=at):
@@ -234,7 +258,8 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             return replace(ticket, checklist=(*ticket.checklist, item))
         case Resolved(at=at, resolution=resolution):
             return replace(
-                _heard(_going_on(ticket, at), at), state="resolved", resolution=resolution, resolved_at=at,
+                _undeferred(_heard(_going_on(ticket, at), at), at), state="resolved", resolution=resolution,
+                resolved_at=at,
                 restored_at=ticket.restored_at or ticket.quiet_since or at,
                 phase="over" if ticket.phase is not None else None,
             )  # fmt: skip
@@ -244,11 +269,11 @@ def _fold(ticket: Ticket | None, change: Change) -> Ticket:
             return replace(
                 ticket, state="reopened", resolved_at=None, closed_at=None, resolution=None, restored_at=None,
                 acknowledged_at=None, assignee=None, quiet_since=None, reopenings=ticket.reopenings + 1,
-                confirmed_at=None,
+                confirmed_at=None, declined=(), responders=(),
             )  # fmt: skip
         case Merged(at=at, into=into):
-            return replace(_heard(_going_on(ticket, at), at), state="merged", merged_into=into)
-        case _:  # Noted, Informed, Answered, ResolutionProposed, Delivered: facts that only the timeline holds
+            return replace(_undeferred(_heard(_going_on(ticket, at), at), at), state="merged", merged_into=into)
+        case _:  # Noted, Joined, Informed, Answered, ResolutionProposed, Delivered: facts that only the timeline holds
             return ticket
 
 
@@ -298,8 +323,9 @@ def _heard(ticket: Ticket, at: int) -> Ticket:
         return ticket
     stood = max(0, at - ticket.muted_since)
     heard = replace(
-        ticket, muted_since=None, muted_until=None, muted_by=(), muted_why="", muted_ms=ticket.muted_ms + stood
-    )
+        ticket, muted_since=None, muted_until=None, muted_by=(), muted_why="", muted_ms=ticket.muted_ms + stood,
+        silent=(*ticket.silent, (ticket.muted_since, at)),
+    )  # fmt: skip
     return _running(_moved(heard, "response", stood), at)
 
 
@@ -309,7 +335,35 @@ def _running(ticket: Ticket, at: int) -> Ticket:
     if ticket.still_since is None or ticket.waiting_since is not None or ticket.muted_since is not None:
         return ticket
     stood = max(0, at - ticket.still_since)
-    return _moved(replace(ticket, still_since=None, paused_ms=ticket.paused_ms + stood), "resolution", stood)
+    moved = replace(
+        ticket, still_since=None, paused_ms=ticket.paused_ms + stood, still=(*ticket.still, (ticket.still_since, at))
+    )
+    return _moved(moved, "resolution", stood)
+
+
+def _deferred(ticket: Ticket, change: PageDeferred) -> Ticket:
+    """Nobody is told at night: the response clock stands still as well."""
+    since = ticket.deferred_since if ticket.deferred_since is not None else change.at
+    return replace(
+        _clock_state(ticket, "response", "paused", only="running"), deferred_since=since, deferred_until=change.until,
+        wakes_at=change.wakes_at, deferred_why=change.reason,
+    )  # fmt: skip
+
+
+def _undeferred(ticket: Ticket, at: int) -> Ticket:
+    """Its pages wait no longer; the response clock goes on where it stood."""
+    if ticket.deferred_since is None:
+        return ticket
+    stood = max(0, at - ticket.deferred_since)
+    paging = replace(
+        ticket, deferred_since=None, deferred_until=None, wakes_at=None, deferred_why="",
+        deferred_ms=ticket.deferred_ms + stood, silent=(*ticket.silent, (ticket.deferred_since, at)),
+    )  # fmt: skip
+    return _moved(paging, "response", stood)
+
+
+def _without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(other for other in names if other != name)
 
 
 def _moved(ticket: Ticket, name: str, stood: int) -> Ticket:
@@ -475,8 +529,7 @@ def next_due(ticket: Ticket, quiet_period: int, close_after: int, holds: Mapping
     if ticket.state not in ENDED:
         if ticket.quiet_since is not None and not (ticket.phase == "over" and ticket.acknowledged_at is not None):
             due.append(ticket.quiet_since + damped(ticket, quiet_period))
-        if ticket.muted_until is not None:
-            due.append(ticket.muted_until)
+        due += [at for at in (ticket.muted_until, ticket.deferred_until) if at is not None]
         if (expires := _expires(ticket, holds)) is not None:
             due.append(expires)
         running = [clock for clock in ticket.clocks if clock.state == "running"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from detector.nouns import Level, Priority, Tier
 from detector.options import Duration, HostPattern, Options, ms
 from detector.tickets.prevention import ResponseOptions
 from detector.tickets.public import Templates
+from detector.worktime import WorkingHours
 
 Matrix = Mapping[Level, Mapping[Level, Priority]]
 
@@ -21,6 +22,12 @@ SHIPPED_MATRIX: dict[Level, dict[Level, Priority]] = {
 }
 
 SHIPPED_EXPIRY: dict[Priority, int] = {"P1": ms("30m")}
+
+SHIPPED_FIX: dict[str, int] = {
+    "availability": ms("1h"), "errors": ms("2h"), "latency": ms("2h"), "traffic": ms("1h"), "saturation": ms("2h"),
+    "capacity": ms("2h"), "capacity/disk": ms("3h"), "capacity/memory": ms("1h"), "monitoring": ms("1h"),
+    "security": ms("4h"), "other": ms("2h"),
+}  # fmt: skip
 
 DEFAULT_CATEGORIES = (
     "availability", "errors", "latency", "traffic", "saturation", "capacity/disk", "capacity/memory", "capacity/cpu",
@@ -88,6 +95,23 @@ class ClockOptions(Options):
     """From one word to the public to the next, while an incident disrupts or is on the status page."""
     regulator: Duration = ms("72h")
     """From the suspicion of a data breach to the regulator's notification (GDPR Art. 33)."""
+    calendars: dict[str, WorkingHours] = Field(default_factory=dict)
+    """Working hours by name,"""
+    calendar: dict[Priority, str] = Field(default_factory=dict)
+    """and the one by which response and solution of a priority are counted; without one they count at any hour."""
+
+    @model_validator(mode="after")
+    def _known(self) -> ClockOptions:
+        for priority, name in self.calendar.items():
+            if name not in self.calendars:
+                known = ", ".join(self.calendars) or "none"
+                raise ValueError(f"clocks.calendar: {priority} is counted by {name!r}; calendars has {known}")
+        return self
+
+    def hours(self, priority: Priority) -> WorkingHours | None:
+        """The calendar of the priority; None: at any hour."""
+        name = self.calendar.get(priority)
+        return None if name is None else self.calendars[name]
 
 
 class Communication(Options):
@@ -145,5 +169,13 @@ class TicketOptions(Options):
     response: ResponseOptions = ResponseOptions()
     """Runbooks with their steps and actions."""
     retention: RetentionOptions = RetentionOptions()
+    usual_fix: dict[str, Duration] = Field(default_factory=dict)
+    """How long a fix usually takes, by category or by what stands before its slash; over the shipped ones. A prediction
+    that leaves so much time after the next working hour wakes nobody (``oncall.working_hours``)."""
     close_after: Duration = ms("1d")
     """A resolved detected ticket closes by itself after it."""
+
+    @property
+    def fixes(self) -> Mapping[str, int]:
+        """ms that a fix usually takes, by category."""
+        return {**SHIPPED_FIX, **self.usual_fix}

@@ -18,15 +18,21 @@ from detector.nouns import (
     ClockBreached,
     ClockWarned,
     Escalated,
+    HelpAsked,
     Informed,
+    Joined,
     Merged,
     Muted,
+    Offered,
     Opened,
+    PageDeferred,
+    PageReleased,
     PhaseChanged,
     Priority,
     Reopened,
     ResolutionProposed,
     Resolved,
+    Returned,
     SymptomJoined,
     Ticket,
     Tier,
@@ -55,6 +61,9 @@ class Route:
         hidden = ticket.restricted or ticket.mode == "shadow"
         return self.changes and not hidden and (not self.services or ticket.service in self.services)
 
+    rings: bool = False
+    """It cannot be told anything quietly (a telephone call): it takes pages only."""
+
     def takes(self, ticket: Ticket, urgency: Urgency, tier: Tier | None) -> bool:
         """Whether it is told of this ticket, by the tier that has it, or by one that is only informed."""
         return (
@@ -67,30 +76,35 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Owed:
     """One message. ``told_only``: for channels that were told of the ticket before, whatever their route says.
-    ``tier``: for the channels of this tier, whoever has the ticket."""
+    ``tier``: for the channels of this tier, whoever has the ticket. ``person``: for this person alone."""
 
-    event: Literal["opened", "worse", "changed", "acknowledged", "resolved", "change"]
+    event: Literal["opened", "worse", "changed", "acknowledged", "resolved", "help", "change"]
     urgency: Urgency
     reason: str
     slug: str
     told_only: bool = False
     tier: Tier | None = None
+    person: str = ""
 
 
 def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> list[Owed]:
-    """The messages that ``changes`` owe; none in shadow mode or while it is muted, and none that would tell of a
-    restricted ticket.
+    """The messages that ``changes`` owe; in shadow mode or while it is muted only those from person to person, and none
+    that would tell of a restricted ticket.
 
-    The first reason to speak wins: one commit, one message (and the end of it, where the same commit ends the ticket).
+    While its pages wait for the day, everything is told quietly. The first reason to speak wins: one commit, one
+    message (and the end of it, where the same commit ends the ticket).
     """
-    if after.mode == "shadow" or after.restricted or after.muted_since is not None:
+    if after.restricted:
         return []
-    urgency: Urgency = "page" if after.mode == "page" and after.priority in PAGED else "notify"
+    if after.mode == "shadow" or after.muted_since is not None:
+        return _personal(after, changes)
+    pages = after.mode == "page" and after.priority in PAGED and after.deferred_since is None
+    urgency: Urgency = "page" if pages else "notify"
     episode = f"{after.reopenings}"
     found: list[Owed] = []
     news = _news(before, after, changes)
     speaks = [Owed(event, urgency, reason, f"{episode}/{slug}") for event, reason, slug in news]
-    found += speaks[:1]
+    found += [*speaks[:1], *_personal(after, changes)]
     for change in changes:
         match change:
             case Acknowledged(who=who):
@@ -114,6 +128,23 @@ def owed(before: Ticket | None, after: Ticket, changes: Sequence[Change]) -> lis
     return found
 
 
+def _personal(after: Ticket, changes: Sequence[Change]) -> list[Owed]:
+    """From one person to another, through the desk."""
+    found: list[Owed] = []
+    for change in changes:
+        slug = f"{after.reopenings}/{{}}/{change.at}/{{}}".format
+        match change:
+            case HelpAsked(who=who, person=person, text=text):
+                reason = f"{who} asks for your help" + (f": {text}" if text else "")
+                found.append(Owed("help", "page", reason, slug("help", person), person=person))
+            case Offered(assignee=who, to=to):
+                reason = f"the shift of {who} is over: will you take it?"
+                found.append(Owed("changed", "notify", reason, slug("offered", to), person=to))
+                reason = f"your shift is over: offered to {to}, yours until it is taken"
+                found.append(Owed("changed", "notify", reason, slug("offered", who), person=who))
+    return found
+
+
 def _news(
     before: Ticket | None, after: Ticket, changes: Sequence[Change]
 ) -> list[tuple[Literal["opened", "worse"], str, str]]:
@@ -125,6 +156,10 @@ def _news(
                 news.append(("opened", "opened", "opened"))
             case Reopened(reason=reason):
                 news.append(("opened", reason or "reopened", "opened"))
+            case PageReleased(reason=reason, at=at) if after.mode == "page" and after.priority in PAGED:
+                news.append(("worse", reason, f"released/{at}"))
+            case Returned(who=who, reason=reason, at=at):
+                news.append(("worse", f"{who} gives it back: {reason}", f"returned/{at}"))
             case Unmuted(reason=reason, at=at):
                 news.append(("opened", reason, f"unmuted/{at}"))
             case PhaseChanged(phase="disrupting"):
@@ -151,4 +186,11 @@ def _extent(ticket: Ticket) -> int:
 def pending_pages_end(changes: Iterable[Change]) -> bool:
     """Whether pages of the ticket that were not sent yet are void: somebody has it, it is over, or nobody is to be
     told."""
-    return any(isinstance(change, Acknowledged | Resolved | Merged | Muted) for change in changes)
+    return any(
+        isinstance(change, Acknowledged | Resolved | Merged | Muted | Returned | PageDeferred) for change in changes
+    )
+
+
+def helped(changes: Iterable[Change]) -> list[str]:
+    """Who need not be called for help any more: they have said that they do."""
+    return [change.who for change in changes if isinstance(change, Joined | Returned | Acknowledged)]

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from detector.web import doors, problems
 from detector.web.api import breaches, channels, incidents, operations, people, prometheus
+from detector.web.api import oncall as oncall_api
 from detector.web.api import problems as problems_api
 from detector.web.api import silences as silences_api
 from detector.web.api import statistics as statistics_api
@@ -17,7 +18,9 @@ from detector.web.guard import Guard
 from detector.web.pages import (
     account,
     board,
+    called,
     incident,
+    oncall,
     postmortem,
     report,
     settings,
@@ -49,7 +52,7 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
         middlewares=[problems.middleware(layout.problem), doors.middleware(deps.options), guard.middleware],
         client_max_size=0,
     )
-    apis = (why_api, statistics_api, problems_api, channels, breaches, people)
+    apis = (oncall_api, why_api, statistics_api, problems_api, channels, breaches, people)
     desk = [*incidents.routes(deps, shared), *(route for api in apis for route in api.routes(deps))]
     app.add_routes(deps.ingest)
     app.add_routes(
@@ -63,6 +66,8 @@ def create_app(deps: Deps, response_headers: dict[str, str] | None = None) -> we
             *report.routes(deps, layout, deps.links),
             *silences.routes(deps, layout),
             *why.routes(deps, layout),
+            *oncall.routes(deps, layout),
+            *called.routes(deps, layout),
             *status.routes(deps, layout, page),
             *subscribe.routes(deps, layout, page),
             *postmortem.routes(deps, layout),

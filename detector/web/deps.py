@@ -12,6 +12,9 @@ from aiohttp import web
 from detector.clock import Clock
 from detector.incidents.mute import Noise
 from detector.nouns import ChangeEvent, Report, Silence, Symptom, Ticket, TimelineEntry, Viewer
+from detector.oncall.findings import Finding
+from detector.oncall.handover import Report as ShiftReport
+from detector.oncall.options import OnCallOptions
 from detector.pipeline import Policy
 from detector.telemetry import Telemetry
 from detector.tickets.desk import Committed, TicketPage, TicketQuery
@@ -114,6 +117,40 @@ class Trace(Protocol):
     async def ledger(self) -> Mapping[str, Mapping[str, int]]: ...
 
 
+class OnCallDesk(Protocol):
+    """Who is called, and what is known of it."""
+
+    @property
+    def options(self) -> OnCallOptions: ...
+
+    async def findings(self) -> Sequence[Finding]: ...
+    async def report(self, schedule: str, at: int, viewer: Viewer) -> ShiftReport | None: ...
+    async def send_test(self, who: str) -> Sequence[tuple[str, str]]:
+        """(channel, why it failed or empty) of each of a person; LookupError for whom nobody knows, ValueError where
+        one was sent just now."""
+
+    async def prove(self, who: str, channel: str) -> None:
+        """It arrived; LookupError where the person is not called on the channel."""
+
+
+class NobodyOnCall:
+    """Nobody is called in person."""
+
+    options = OnCallOptions()
+
+    async def findings(self) -> Sequence[Finding]:
+        return ()
+
+    async def report(self, schedule: str, at: int, viewer: Viewer) -> ShiftReport | None:
+        return None
+
+    async def send_test(self, who: str) -> Sequence[tuple[str, str]]:
+        raise LookupError(f"{who} is not among people")
+
+    async def prove(self, who: str, channel: str) -> None:
+        raise LookupError(f"{who} is not among people")
+
+
 class NoChanges:
     """Nobody tells of changes."""
 
@@ -212,6 +249,7 @@ class Deps:
     chart: Chart
     services: Callable[[], Sequence[ServiceFact]] = field(default=lambda: ())
     oncall: Callable[[], Sequence[OnCallFact]] = field(default=lambda: ())
+    duty: OnCallDesk = field(default_factory=NobodyOnCall)
     ingest: Sequence[web.RouteDef] = ()
     wake: Callable[[Sequence[str]], None] = field(default=lambda _: None)
     """Messages wait for these channels."""

@@ -1,4 +1,4 @@
-"""Signed links: only the daemon can make one, and it opens one ticket for its reporter without a login."""
+"""Signed links: only the daemon can make one, and it opens without a login what it names, to whom it names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import base64
 import hmac
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 PREFIX = "/my/"
@@ -14,6 +16,11 @@ PUBLIC = "/status"
 """The page for everybody."""
 CONFIRM, UNSUBSCRIBE = PUBLIC + "/confirm/", PUBLIC + "/unsubscribe/"
 """Where whoever is told what that page says begins and ends it, by the token in what they were sent."""
+CALLED = "/a/"
+"""Where whoever was called opens the incident and takes it."""
+PROOF = "/proof/"
+"""Where a person says that a test message arrived."""
+OPENS_MS = 12 * 3_600_000
 _BYTES = 18
 _SECRET = 32
 _MAIL_ID = re.compile(r"((INC-[0-9]{1,15})\.[0-9]{1,18})\.([A-Za-z0-9_=-]{24})@[^@\s]+")
@@ -21,7 +28,26 @@ _MAIL_ID = re.compile(r"((INC-[0-9]{1,15})\.[0-9]{1,18})\.([A-Za-z0-9_=-]{24})@[
 
 def is_open(path: str) -> bool:
     """Whether nobody is asked for a login at ``path``: the public page, and pages that a signed link opens."""
-    return path.startswith((PREFIX, PUBLIC + "/")) or path == PUBLIC
+    return path.startswith((PREFIX, CALLED, PROOF, PUBLIC + "/")) or path == PUBLIC
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """What a link in a call opens: these tickets, for this person, until then (ms)."""
+
+    keys: tuple[str, ...]
+    who: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a link in a test message says when its button is pressed: the message reached this person on this
+    channel."""
+
+    who: str
+    channel: str
+    until: int
 
 
 class Links:
@@ -52,7 +78,7 @@ class Links:
     def key(self, token: str) -> str | None:
         """The ticket that the last part of an address opens; None, as slowly, where it was not made here."""
         key, _, sign = token.rpartition(".")
-        return key if hmac.compare_digest(sign.encode(), self._sign(key).encode()) else None
+        return key if hmac.compare_digest(sign.encode("utf-8", "surrogateescape"), self._sign(key).encode()) else None
 
     def mail_id(self, key: str, number: int, domain: str) -> str:
         """The Message-ID of letter ``number`` about ticket ``key``: it proves that it was made here, and is always the
@@ -67,6 +93,49 @@ class Links:
             return None
         return found[2] if hmac.compare_digest(found[3].encode(), self._sign(found[1], "mail").encode()) else None
 
+    def called(self, keys: Sequence[str], who: str, now: int) -> str:
+        """The address that opens these tickets to ``who`` for twelve hours."""
+        body = f"{'-'.join(key.rpartition('-')[2] for key in keys)}.{_packed(who)}.{_stamp(now + OPENS_MS)}"
+        return f"{CALLED}{body}.{self._sign(body, 'called')}"
+
+    def read_called(self, token: str) -> Called | None:
+        """What the last part of such an address says, expired or not; None where it was not made here."""
+        parts = self._read(token, "called", 3)
+        if parts is None:
+            return None
+        numbers, who, until = parts
+        return Called(tuple(f"INC-{number}" for number in numbers.split("-")), _unpacked(who), int(until, 16))
+
+    def proof(self, who: str, channel: str, now: int) -> str:
+        """The address in a test message to ``who`` on ``channel``."""
+        body = f"{_packed(who)}.{_packed(channel)}.{_stamp(now + OPENS_MS)}"
+        return f"{PROOF}{body}.{self._sign(body, 'proof')}"
+
+    def read_proof(self, token: str) -> Proof | None:
+        """What the last part of such an address says, expired or not; None where it was not made here."""
+        parts = self._read(token, "proof", 3)
+        return None if parts is None else Proof(_unpacked(parts[0]), _unpacked(parts[1]), int(parts[2], 16))
+
+    def _read(self, token: str, what: str, parts: int) -> list[str] | None:
+        body, _, sign = token.rpartition(".")
+        # Signed first, read then: nothing of a forged token is looked at.
+        if not hmac.compare_digest(sign.encode("utf-8", "surrogateescape"), self._sign(body, what).encode()):
+            return None
+        found = body.split(".")
+        return found if len(found) == parts else None
+
     def _sign(self, key: str, use: str = "reporter") -> str:
         digest = hmac.digest(self._secret, f"{use}\0{key}".encode("utf-8", "surrogateescape"), "sha256")
         return base64.urlsafe_b64encode(digest[:_BYTES]).decode()
+
+
+def _packed(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode("utf-8", "surrogateescape")).decode().rstrip("=")
+
+
+def _unpacked(text: str) -> str:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("utf-8", "surrogateescape")
+
+
+def _stamp(at: int) -> str:
+    return f"{at:x}"

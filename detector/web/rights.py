@@ -72,6 +72,7 @@ _CHANGES: Mapping[str, Need] = {
     "/api/incidents/": ACT, "/incidents/": ACT, "/api/incidents/{key}/prioritise": MANAGE,
     "/bulk": ACT, "/problems": ACT, "/problems/": ACT, "/api/problems": ACT, "/api/problems/": ACT,
     "/views": KEEP, "/views/": KEEP,
+    "/oncall/test": ACT, "/api/oncall/test": ACT,
     "/silences": MANAGE, "/silences/": MANAGE, "/api/v2/silences": MANAGE, "/api/v2/silence/": MANAGE,
     "/logout": OWN, "/account/": OWN, "/api/tokens": OWN, "/api/tokens/": OWN,
     "/-/": ADMIN, "/api/channels/": ADMIN,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any, cast
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from standardwebhooks import Webhook
@@ -156,6 +157,28 @@ class PagerDutyReceiver(Loopback):
         if "timestamp" in payload and not re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", payload["timestamp"]):
             errors.append("'payload.timestamp' is not ISO 8601")
         return errors
+
+
+class GatewayReceiver(Loopback):
+    """Twilio's Messages resource as documented: a form with To, From and Body of at most 1,600 characters, basic
+    authentication by account and token, 201. Numbers are not looked up."""
+
+    def __init__(self, token: str) -> None:
+        super().__init__()
+        self.token = token
+        self.messages: list[dict[str, str]] = []
+
+    async def receive(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        expected = "Basic " + base64.b64encode(f"AC0123:{self.token}".encode()).decode()
+        if request.headers.get("Authorization") != expected:
+            return web.json_response({"code": 20003, "status": 401}, status=401)
+        fields = dict(parse_qsl(body.decode("ascii"), strict_parsing=True, keep_blank_values=True))
+        if set(fields) != {"To", "From", "Body"} or not fields["To"].startswith("+"):
+            return web.json_response({"code": 21211, "status": 400}, status=400)
+        if not fields["Body"].strip() or len(fields["Body"]) > 1600:
+            return web.json_response({"code": 21617, "status": 400}, status=400)
+        self.messages.append(fields)
+        return web.json_response({"sid": "SM1", "status": "queued"}, status=201)
 
 
 class NtfyReceiver(Loopback):

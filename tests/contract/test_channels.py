@@ -4,7 +4,9 @@ contracts."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
+import json
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 from pydantic import TypeAdapter
 
 from detector.clock import SystemClock
@@ -22,6 +25,7 @@ from detector.notify.messages import Attachment, Message, render, trial_message
 from tests.contract.receivers import (
     ROUTING_KEY,
     SECRET,
+    GatewayReceiver,
     Loopback,
     MailReceiver,
     NtfyReceiver,
@@ -101,6 +105,17 @@ async def _mail() -> World:
     return World({"type": "apprise", "url": url}, server, lambda: [str(mail["Subject"]) for mail in server.mails])
 
 
+async def _gateway() -> World:
+    server = GatewayReceiver(TOKEN)
+    await server.start()
+    basic = "Basic " + base64.b64encode(f"AC0123:{TOKEN}".encode()).decode()
+    options = {
+        "type": "gateway", "to": "+4915112345678", "url": f"{server.url}/2010-04-01/Accounts/AC0123/Messages.json",
+        "headers": {"Authorization": basic}, "body": {"To": "{to}", "From": "+4930123456", "Body": "{text}"},
+    }  # fmt: skip
+    return World(options, server, lambda: [m["Body"].splitlines()[0] for m in server.messages])
+
+
 async def _console() -> World:
     stream = StuckStream()
     return World(
@@ -110,10 +125,11 @@ async def _console() -> World:
 
 WORLDS: dict[str, Callable[[], Awaitable[World]]] = {
     "webhook": _webhook, "pagerduty": _pagerduty, "apprise-ntfy": _ntfy, "apprise-mail": _mail, "console": _console,
+    "gateway": _gateway,
 }  # fmt: skip
 every_channel = pytest.mark.parametrize("world", list(WORLDS), indirect=True)
 over_the_network = pytest.mark.parametrize("world", [name for name in WORLDS if name != "console"], indirect=True)
-over_http = pytest.mark.parametrize("world", ["webhook", "pagerduty", "apprise-ntfy"], indirect=True)
+over_http = pytest.mark.parametrize("world", ["webhook", "pagerduty", "apprise-ntfy", "gateway"], indirect=True)
 
 
 @pytest.fixture
@@ -212,7 +228,7 @@ async def test_a_receiver_that_does_not_answer_is_given_up_in_time_and_works_aga
 async def test_limits_are_positive_and_the_schedule_grows(world: World) -> None:
     limits, schedule = world.channel.limits, world.channel.schedule
     assert limits.subject >= 100
-    assert limits.body >= 1000
+    assert limits.body >= (1000 if world.options["type"] != "gateway" else 160 * 3)
     assert schedule[0] <= 10_000
     assert list(schedule) == sorted(schedule)
     assert sum(schedule) >= 12 * 3_600_000
@@ -272,6 +288,8 @@ async def test_redirects_are_not_followed(world: World) -> None:
 @over_http
 async def test_when_the_whole_is_refused_the_page_still_arrives(world: World) -> None:
     big = replace(message(), attachments=(Attachment("chart.png", "image/png", PNG, "falls"),))
+    if world.options["type"] == "gateway":
+        pytest.skip("a short message is all there is")
     world.server.answers = [(413 if world.options["type"] != "pagerduty" else 400, {})]
     await world.channel.deliver(big)
     assert world.subjects() == [big.subject]
@@ -288,7 +306,8 @@ async def test_secrets_are_in_no_log_and_no_exception(world: World, caplog: pyte
             await world.channel.deliver(message())
         said.append(repr(failure.value) + str(failure.value))
     everything = caplog.text + " ".join(said) + repr(world.channel) + repr(vars(world.channel).get("options", ""))
-    for secret in (TOKEN, SECRET, SECRET.removeprefix("whsec_"), ROUTING_KEY):
+    basic = base64.b64encode(f"AC0123:{TOKEN}".encode()).decode()
+    for secret in (TOKEN, basic, SECRET, SECRET.removeprefix("whsec_"), ROUTING_KEY):
         assert secret not in everything
 
 
@@ -446,6 +465,58 @@ async def test_apprise_a_slow_service_holds_up_no_other(session: aiohttp.ClientS
         await world.stop()
 
 
+# --- SMS and voice
+# --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("world", ["gateway"], indirect=True)
+async def test_gateway_what_is_long_is_cut_and_the_address_is_whole(world: World) -> None:
+    act = f"{URL}/a/" + "x" * 120
+    long = replace(message(), subject="P1 " + "ü" * 900, act=act)
+    await world.channel.deliver(long)
+    (sent,) = world.server.messages
+    assert len(sent["Body"]) == 480
+    assert sent["Body"].endswith(f"…\n{act}")
+    assert (sent["To"], sent["From"]) == ("+4915112345678", "+4930123456")
+
+
+async def test_gateway_speaks_json_and_xml_and_a_fields_own_text_is_no_template(
+    session: aiohttp.ClientSession, tmp_path: Any
+) -> None:
+    server = WebhookReceiver()
+    seen: list[bytes] = []
+
+    async def receive(request: Any, body: bytes) -> Any:
+        seen.append(body)
+        return web.Response(status=201)
+
+    server.receive = receive  # type: ignore[method-assign]
+    await server.start()
+    headers = tmp_path / "gateway.headers"
+    headers.write_text(f"Authorization: Bearer {TOKEN}\n\nX-Team: ops\n")
+    raw = {
+        "type": "gateway", "name": "call", "kind": "voice", "to": "+491511", "url": server.url, "format": "json",
+        "headers_file": str(headers),
+        "body": {"to": ["{to}"], "kind": "{kind}", "say": "<Say>{text}</Say>", "n": 1},
+    }  # fmt: skip
+    channel = make(session, raw)
+    await channel.deliver(replace(message(), subject="</Say><Dial>{to}</Dial> & more", text=""))
+    body = json.loads(seen[0])
+    assert body == {
+        "to": ["+491511"], "kind": "voice", "n": 1,
+        "say": "<Say>&lt;/Say&gt;&lt;Dial&gt;{to}&lt;/Dial&gt; &amp; more.</Say>",
+    }  # fmt: skip
+    assert server.seen[0].headers["Authorization"] == f"Bearer {TOKEN}"
+    assert server.seen[0].headers["X-Team"] == "ops"
+    await server.stop()
+    headers.write_text(f"Authorization {TOKEN}")
+    with pytest.raises(ValueError, match=r"gateway\.headers:1 is no header") as failure:
+        make(session, raw)
+    assert TOKEN not in str(failure.value)
+    with pytest.raises(ValueError, match="channel call: headers_file: cannot read"):
+        make(session, raw | {"headers_file": str(tmp_path / "none")})
+
+
 # --- configuration
 # --------------------------------------------------------------------------------------------------------
 
@@ -469,6 +540,14 @@ async def test_apprise_a_slow_service_holds_up_no_other(session: aiohttp.ClientS
         ({"type": "apprise", "url": "ntfy://x", "url_file": "y"}, "either url or url_file"),
         ({"type": "console", "name": "Not A Name"}, "small letters"),
         ({"type": "console", "tiers": []}, "at least 1"),
+        ({"type": "gateway", "to": "+491", "url": "http://x/", "body": {"a": "{name}{text}"}}, "{name} is no field"),
+        ({"type": "gateway", "to": "+491", "url": "http://x/", "body": {"a": "{to}"}}, "{text} is nowhere in it"),
+        ({"type": "gateway", "to": "+491", "url": "http://x/", "body": {"a": ["{text}"]}}, "write format: json"),
+        ({"type": "gateway", "to": "a\r\nb", "url": "http://x/", "body": {"a": "{text}"}}, "a number is written"),
+        (
+            {"type": "gateway", "to": "+491", "url": "http://x/", "body": {"a": "{text}"}, "headers": {"Host": "x"}},
+            "set by the gateway",
+        ),
         ({"type": "pigeon"}, "pigeon"),
         ({"type": "console", "tiers": ["L4"]}, "L1"),
     ],

@@ -29,7 +29,7 @@ class MemoryOutbox:
         for notification in notifications:
             self.rows[notification.id] = Row(notification, notification.not_before)
 
-    async def claim(self, channel: str, now: int, lease_ms: int) -> Notification | None:
+    async def claim(self, channel: str, now: int, lease_ms: int, *, together: bool = True) -> Notification | None:
         self.claims += 1
         self._fail()
         for row in self._waiting(channel):

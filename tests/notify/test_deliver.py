@@ -194,8 +194,8 @@ async def test_a_crash_between_sending_and_settling_repeats_the_same_name() -> N
         h.outbox.owe(owed())
         claim = h.outbox.claim
 
-        async def claim_then_crash(channel: str, now: int, lease_ms: int) -> Notification | None:
-            found = await claim(channel, now, lease_ms)
+        async def claim_then_crash(channel: str, now: int, lease_ms: int, **more: bool) -> Notification | None:
+            found = await claim(channel, now, lease_ms, **more)
             h.outbox.failures.append(OSError("disk full"))  # the settle that follows fails
             h.outbox.claim = claim  # type: ignore[method-assign]
             return found

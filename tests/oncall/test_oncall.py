@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from detector.nouns import Sent, Viewer
-from detector.oncall.options import WEEKDAYS, OnCallOptions, Schedule
-from detector.oncall.policy import calls, problems
-from detector.oncall.schedule import Shift, instant, on_call, shifts
+from detector.oncall.findings import problems
+from detector.oncall.options import OnCallOptions, Schedule
+from detector.oncall.policy import calls
+from detector.oncall.schedule import Shift, on_call, shifts
 from detector.tickets.outbox import Outbox
+from detector.worktime import WEEKDAYS, instant
 from tests.rows import DAY, MINUTE, NOW, rows, symptom
 
 BERLIN = ZoneInfo("Europe/Berlin")

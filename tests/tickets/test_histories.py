@@ -37,6 +37,7 @@ steps = st.one_of(
     st.tuples(st.just("restart")),
 )
 ARGUMENTS: dict[str, dict[str, Any]] = {
+    "not-mine": {"reason": "the network"},
     "note": {"text": "looked at it"}, "resolve": {"resolution": "fixed", "force": True}, "assign": {"assignee": "bo"},
     "decide": {"kind": "request"}, "categorise": {"category": "capacity/disk"}, "wait": {"reason": "supplier"},
     "prioritise": {"priority": "P4", "reason": "small"}, "reply": {"text": "soon"}, "inform": {"tier": "L2"},

@@ -29,16 +29,17 @@ from detector.notify.channels.channel import (
     Writes,
 )
 from detector.notify.channels.console import ConsoleChannel, ConsoleOptions
+from detector.notify.channels.gateway import GatewayChannel, GatewayOptions
 from detector.notify.channels.pagerduty import PagerDutyChannel, PagerDutyOptions
 from detector.notify.channels.webhook import WebhookChannel, WebhookOptions
 
 __all__ = [
     "REASONS", "AnyChannelOptions", "Channel", "ChannelOptions", "DeliveryError", "HttpUrl", "Limits", "Reason",
-    "Receipt", "Refused", "Unavailable", "Writes", "build",
+    "Receipt", "Refused", "Unavailable", "Writes", "build", "rings",
 ]  # fmt: skip
 
 AnyChannelOptions = Annotated[
-    ConsoleOptions | WebhookOptions | PagerDutyOptions | AppriseOptions, Field(discriminator="type")
+    ConsoleOptions | WebhookOptions | PagerDutyOptions | AppriseOptions | GatewayOptions, Field(discriminator="type")
 ]
 """One entry of ``channels:`` in the configuration."""
 
@@ -61,3 +62,10 @@ def build(
             return PagerDutyChannel(options, session)
         case AppriseOptions():
             return AppriseChannel(options)
+        case GatewayOptions():
+            return GatewayChannel(options, session)
+
+
+def rings(options: AnyChannelOptions) -> bool:
+    """Whether the channel can only ring, and tells nobody anything quietly."""
+    return isinstance(options, GatewayOptions) and options.kind == "voice"

@@ -42,11 +42,13 @@ the first retries are close; the last comes about a day after the first attempt.
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the other side takes: characters of subject and body, and whether pictures arrive."""
+    """What the other side takes: characters of subject and body, whether pictures arrive, and whether one message may
+    stand for several tickets."""
 
     subject: int = 120
     body: int = 32_768
     pictures: bool = False
+    together: bool = True
 
 
 @dataclass(frozen=True, slots=True)

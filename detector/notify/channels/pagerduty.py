@@ -60,7 +60,7 @@ def routing_key(text: str) -> str:
 class PagerDutyChannel:
     """One event per message; the action follows from the event and from whether the ticket still needs anybody."""
 
-    limits = Limits(subject=1024, body=8192)
+    limits = Limits(subject=1024, body=8192, together=False)
     schedule = DEFAULT_SCHEDULE
 
     def __init__(self, options: PagerDutyOptions, session: aiohttp.ClientSession) -> None:

@@ -55,6 +55,10 @@ def incident(ticket: Ticket, timeline: Sequence[TimelineEntry] = ()) -> dict[str
         "public": [{"at": _time(u.at), "status": u.status, "body": u.body} for u in ticket.public],
         "muted": {"since": _time(ticket.muted_since), "until": _time(ticket.muted_until), "by": list(ticket.muted_by),
                   "reason": ticket.muted_why} if ticket.muted_since is not None else None,
+        "responders": list(ticket.responders), "offered_to": ticket.offered_to,
+        "deferred": {"since": _time(ticket.deferred_since), "until": _time(ticket.deferred_until),
+                     "wakes_at": _time(ticket.wakes_at), "reason": ticket.deferred_why}
+        if ticket.deferred_since is not None else None,
         "timeline": [{"at": _time(e.at), "who": e.who, "what": e.what, "data": dict(e.data)} for e in timeline],
     }  # fmt: skip
 

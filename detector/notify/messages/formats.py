@@ -52,12 +52,17 @@ class Draft:
     runbook: str
     key: str
     link: str
+    act: str = ""
+    asks: str = "Acknowledge"
+    """What the signed link ``act`` is for."""
 
 
 def as_text(draft: Draft) -> str:
     lines = [draft.subject, draft.meaning, *(f"- {line}" for line in draft.evidence)]
     if draft.runbook:
         lines.append(f"Runbook: {draft.runbook}")
+    if draft.act:
+        lines.append(f"{draft.asks}: {draft.act}")
     lines.append(f"{draft.key} {draft.link}".strip())
     return "\n".join(line for line in lines if line)
 
@@ -68,6 +73,8 @@ def as_markdown(draft: Draft) -> str:
     if draft.runbook:
         target = link_target(draft.runbook)
         lines.append(f"\nRunbook: {f'<{target}>' if target else markdown(draft.runbook)}")
+    if draft.act:
+        lines.append(f"\n[{markdown(draft.asks)}]({draft.act})")
     if draft.link:
         lines.append(f"\n[{markdown(draft.key or 'open')}]({draft.link})")
     return "  \n".join(line for line in lines if line)
@@ -89,6 +96,8 @@ def as_html(draft: Draft) -> str:
         target = link_target(draft.runbook)
         shown = f'<a href="{e(target)}">{e(target)}</a>' if target else e(draft.runbook)
         parts.append(f'<p style="margin:0 0 12px">Runbook: {shown}</p>')
+    if draft.act:
+        parts.append(f'<p style="margin:0 0 12px"><a href="{e(draft.act)}"><b>{e(draft.asks)}</b></a></p>')
     if draft.link:
         parts.append(f'<p style="margin:0"><a href="{e(draft.link)}">{e(draft.key or "open")}</a></p>')
     return "\n".join([*parts, "</div>"])

@@ -65,8 +65,10 @@ class Message:
     attachments: tuple[Attachment, ...] = ()
     envelope: Envelope | None = None
     changes: tuple[Mapping[str, Any], ...] = ()
+    act: str = ""
+    """Where the person who is called opens it and takes it, without a login; a secret of theirs."""
 
     @property
     def brief(self) -> str:
         """What is sent when the whole is refused: the subject and the way to the rest."""
-        return f"{self.subject}\n{self.link}".rstrip()
+        return f"{self.subject}\n{self.act or self.link}".rstrip()

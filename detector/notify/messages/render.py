@@ -20,11 +20,16 @@ _SEVERITY: dict[str | None, Severity] = {"P1": "critical", "P2": "error", "P3": 
 _EVIDENCE_LINES = 3
 
 
-def render(notification: Notification, now: int, external_url: str, zone: tzinfo) -> Message:
+def render(notification: Notification, now: int, external_url: str, zone: tzinfo, act: str = "") -> Message:
     """Word ``notification`` at ``now`` (ms) for readers in ``zone``.
 
-    ``external_url``: where the web pages are reached, as configured; empty: no link.
+    ``external_url``: where the web pages are reached, as configured; empty: no link. ``act``: the address that opens it
+    to the person who is called.
     """
+    if notification.memo is not None:
+        return memo(notification, *notification.memo, external_url)
+    if notification.also:
+        return together(notification, now, external_url, zone, act)
     ticket = notification.ticket
     subject = headline(ticket, now, zone)
     link = f"{external_url.rstrip('/')}/incidents/{ticket.key}" if external_url else ""
@@ -35,6 +40,7 @@ def render(notification: Notification, now: int, external_url: str, zone: tzinfo
         runbook="" if ticket.restricted or _is_over(ticket) else _runbook(ticket),
         key=plain(ticket.key, 40),
         link=link,
+        act=act,
     )
     return Message(
         subject=subject,
@@ -56,18 +62,53 @@ def render(notification: Notification, now: int, external_url: str, zone: tzinfo
         thread=notification.thread,
         facts=_masked(ticket) if ticket.restricted else incident(ticket),
         changes=_changes(notification),
+        act=act,
     )
 
 
-def trial_message(channel: str, now: int, external_url: str) -> Message:
-    """What ``send_test`` sends: it says that it is a test, and nobody has to do anything."""
+def together(notification: Notification, now: int, external_url: str, zone: tzinfo, act: str = "") -> Message:
+    """Many calls of one person in one message: every ticket by its headline, the most urgent first."""
+    tickets = sorted((notification.ticket, *notification.also), key=lambda t: (t.priority or "P9", t.opened_at, t.key))
+    first = tickets[0]
+    count = f"{len(tickets)} incidents need you: "
+    subject = cut(count + headline(first, now, zone), LENGTH)
+    lines = tuple(f"{plain(ticket.key, 40)} {headline(ticket, now, zone)}" for ticket in tickets)
+    link = external_url.rstrip("/")
+    meaning = "They came within a minute; this is the one message for all of them."
+    draft = Draft(subject, meaning, lines, "", "board", link, act, "Acknowledge all")
+    return Message(
+        subject, subject, as_text(draft), as_html(draft), as_markdown(draft), link, notification.dedup_key,
+        notification.idempotency_key, notification.event, notification.urgency,
+        _SEVERITY.get(first.priority, "warning"), notification.created_at, key=plain(first.key, 40),
+        service="several", category="", facts={"key": first.key, "title": subject, "keys": [t.key for t in tickets]},
+        act=act,
+    )  # fmt: skip
+
+
+def memo(notification: Notification, subject: str, text: str, external_url: str) -> Message:
+    """A message that is about no ticket: a subject, and lines that are only text."""
+    subject = plain(subject, LENGTH)
+    lines = tuple(plain(line, 500) for line in text.splitlines() if line.strip())
+    link = f"{external_url.rstrip('/')}/oncall" if external_url else ""
+    draft = Draft(subject, "", lines, "", "on call", link)
+    return Message(
+        subject, subject, as_text(draft), as_html(draft), as_markdown(draft), link, notification.dedup_key,
+        notification.idempotency_key, notification.event, "notify", "info", notification.created_at, key="oncall",
+        service="detector", category="monitoring", over=True, facts={"key": "oncall", "title": subject},
+    )  # fmt: skip
+
+
+def trial_message(channel: str, now: int, external_url: str, act: str = "") -> Message:
+    """What ``send_test`` sends: it says that it is a test, and nobody has to do anything; with ``act`` they are asked
+    to say that it arrived."""
     subject = cut(f"Test: the detector reaches {plain(channel, 60)}", LENGTH)
     link = external_url.rstrip("/")
-    draft = Draft(subject, "Nothing is wrong and nothing is to be done.", (), "", "detector", link)
+    meaning = "Nothing is wrong" + (": please say that this arrived." if act else " and nothing is to be done.")
+    draft = Draft(subject, meaning, (), "", "detector", link, act, "It arrived")
     key = f"test-{plain(channel, 60)}-{now}"
     return Message(
         subject, subject, as_text(draft), as_html(draft), as_markdown(draft), link, key, key, "test", "notify", "info",
-        now, key="test", service="detector", category="monitoring", facts={"key": "test", "title": subject},
+        now, key="test", service="detector", category="monitoring", facts={"key": "test", "title": subject}, act=act,
     )  # fmt: skip
 
 
@@ -92,7 +133,7 @@ def _meaning(notification: Notification, now: int, zone: tzinfo) -> str:
     ticket = notification.ticket
     parts = []
     reason = plain(notification.reason, 200)
-    if reason and notification.event in ("worse", "changed"):
+    if reason and notification.event in ("worse", "changed", "help"):
         parts.append(reason[:1].upper() + reason[1:].rstrip(".") + ".")
     parts.append(_state(ticket, now, zone))
     if not _is_over(ticket):

@@ -169,6 +169,13 @@ def _muted(data: Data, at: int, zone: tzinfo) -> str:
     return f"Muted{when}: nobody is told" + _because(data)
 
 
+def _page_deferred(data: Data, at: int, zone: tzinfo) -> str:
+    until, wakes = data.get("until"), data.get("wakes_at")
+    day = f" until {clock(until, at, zone)}" if isinstance(until, int) and until > 0 else ""
+    hour = f"; it would wake somebody from {clock(wakes, at, zone)} on" if isinstance(wakes, int) and wakes > 0 else ""
+    return f"Nobody is woken for it{day}" + _because(data) + hour
+
+
 def _resolved(data: Data, at: int, zone: tzinfo) -> str:
     code = _text(data, "resolution", 40)
     return "Resolved" + (f" as {code}" if code else "") + _because(data, "text")
@@ -204,6 +211,14 @@ _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {
         f"{_text(data, 'assignee', 60) or 'Nobody'} has taken no step: it pages again"
     ),
     "assigned": _assigned,
+    "returned": lambda data, at, zone: "It is not theirs: the next one is called" + _because(data),
+    "help-asked": lambda data, at, zone: f"{_text(data, 'person', 60)} is asked to help" + _because(data, "text"),
+    "joined": lambda data, at, zone: "Helps",
+    "offered": lambda data, at, zone: (
+        f"The shift of {_text(data, 'assignee', 60)} is over: offered to {_text(data, 'to', 60)}"
+    ),
+    "page-deferred": _page_deferred,
+    "page-released": lambda data, at, zone: "It pages" + _because(data),
     "escalated": _escalated,
     "noted": lambda data, at, zone: _text(data, "text", 4000),
     "waiting": _waiting,

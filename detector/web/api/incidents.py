@@ -27,6 +27,8 @@ from detector.words import DAY, MINUTE, plain
 MOST = 500
 ACTIONS: Mapping[str, tuple[str, type[Body]]] = {
     "ack": ("Acknowledge: the asker holds it, paging stops", models.Ack),
+    "not-mine": ("Give it back: the next one is called at once", models.NotMine),
+    "help": ("Call a person as well; it stays with whoever has it", models.Help),
     "assign": ("Give it to somebody, or to nobody", models.Assign),
     "escalate": ("Hand it to a higher tier", models.Escalate),
     "note": ("Write into its timeline", models.Note),
@@ -216,11 +218,6 @@ def routes(deps: Deps, shared: Shared) -> list[web.RouteDef]:
     async def list_services(request: web.Request) -> web.Response:
         return web.json_response({"items": await services(deps, request[VIEWER])})
 
-    @operation("Who is told about what", models.OnCall)
-    async def show_oncall(request: web.Request) -> web.Response:
-        items = [{"team": f.team, "people": list(f.people), "channels": list(f.channels)} for f in deps.oncall()]
-        return web.json_response({"items": items})
-
     actions = [web.post(f"/api/incidents/{{key}}/{name}", _action(deps, name)) for name in ACTIONS]
     return [
         web.get("/api/incidents", list_incidents),
@@ -228,7 +225,6 @@ def routes(deps: Deps, shared: Shared) -> list[web.RouteDef]:
         *actions,
         web.get("/api/changes", list_changes),
         web.get("/api/services", list_services),
-        web.get("/api/oncall", show_oncall),
     ]
 
 

@@ -142,6 +142,13 @@ class MutedModel(BaseModel):
     reason: str
 
 
+class DeferredModel(BaseModel):
+    since: Time
+    until: Time | None
+    wakes_at: Time | None = Field(description="From then on it would wake somebody after all.")
+    reason: str
+
+
 class ChangeModel(BaseModel):
     at: Time
     service: str | None
@@ -217,6 +224,9 @@ class Incident(BaseModel):
     response: ResponseModel | None = Field(description="What was done about a prediction, and whether it helped.")
     public: list[PublicModel] = Field(description="What the public was told.")
     muted: MutedModel | None = Field(description="Nobody is told of it: silenced, in maintenance, or inhibited.")
+    responders: list[str] = Field(description="Who was asked to help.")
+    offered_to: str | None = Field(description="The holder's shift is over: who may take it.")
+    deferred: DeferredModel | None = Field(description="A prediction whose pages wait for the day shift.")
     changes: list[ChangeModel] = Field(description="In the two hours before the first sign; of one incident only.")
     held_seconds: dict[str, int] = Field(description="How long each tier has had it.")
     timeline: list[EntryModel]
@@ -247,8 +257,59 @@ class OnCallModel(BaseModel):
     channels: list[str]
 
 
+class ScheduleModel(BaseModel):
+    name: str
+    zone: str
+    people: list[str] = Field(description="On call now.")
+    since: Time
+    until: Time = Field(description="The next change.")
+    next: list[str] = Field(description="Who is on call then; nobody: a gap.")
+
+
+class FindingModel(BaseModel):
+    kind: str
+    text: str
+
+
 class OnCall(BaseModel):
     items: list[OnCallModel]
+    schedules: list[ScheduleModel]
+    problems: list[FindingModel] = Field(description="What would keep a page from reaching somebody.")
+
+
+class ShiftTicket(BaseModel):
+    key: str
+    title: str
+    service: str
+    priority: Priority | None
+    state: State
+    resolution: Resolution | None
+    assignee: str | None
+    offered_to: str | None
+
+
+class ShiftReport(BaseModel):
+    """What happened in one shift; the tickets as they are now."""
+
+    schedule: str
+    start: Time
+    end: Time
+    people: list[str]
+    opened: list[ShiftTicket]
+    ended: list[ShiftTicket]
+    open: list[ShiftTicket]
+    pages: int
+    wakes: int = Field(description="Of those pages, outside working hours.")
+
+
+class SentTest(BaseModel):
+    channel: str
+    sent: bool
+    error: str
+
+
+class SentTests(BaseModel):
+    items: list[SentTest]
 
 
 # --- what comes in -------------------------------------------------------------------------------------------------
@@ -256,6 +317,19 @@ class OnCall(BaseModel):
 
 class Ack(Body):
     """Whoever asks holds it."""
+
+
+class NotMine(Body):
+    reason: Text = Field(min_length=1, description="Whoever is called next reads it.")
+
+
+class Help(Body):
+    person: Line = Field(description="Who is called as well.")
+    text: Text = ""
+
+
+class SendTest(Body):
+    person: Line = Field(description="Who is called, on each of their channels.")
 
 
 class Assign(Body):

@@ -202,7 +202,8 @@ def invitation_response(ticket: Ticket, deps: Deps) -> web.Response:
 
 
 def _offered(ticket: Ticket, viewer: Person, deps: Deps, basics: Sequence[str]) -> list[Form]:
-    forms = process(ticket, sorted(deps.actions.categories()), basics)
+    called = [person.name for person in deps.duty.options.people]
+    forms = process(ticket, sorted(deps.actions.categories()), basics, called)
     return [offer for offer in forms if act_refusal(viewer, offer.action, ticket.tier) is None]
 
 

@@ -37,13 +37,15 @@ class Form:
     fields: tuple[Field, ...] = ()
 
 
-def process(ticket: Ticket, categories: Sequence[str], basics: Sequence[str] = ()) -> list[Form]:
+def process(
+    ticket: Ticket, categories: Sequence[str], basics: Sequence[str] = (), people: Sequence[str] = ()
+) -> list[Form]:
     """The steps of the process that this ticket may take now, beside those that every ticket has."""
     if ticket.state == "merged":
         return []
     forms: list[Form] = []
     if ticket.state not in ENDED:
-        forms += _decisions(ticket) + _investigation(ticket) + _handling(ticket, categories)
+        forms += _calling(ticket, people) + _decisions(ticket) + _investigation(ticket) + _handling(ticket, categories)
     if ticket.state not in ENDED:
         forms += _calls(ticket) + _relations(ticket)
     if ticket.reporter is not None and ticket.state not in ENDED:
@@ -65,6 +67,18 @@ def process(ticket: Ticket, categories: Sequence[str], basics: Sequence[str] = (
             )
         )
         forms.append(Form("record", "Record the cause", "L3 closes with it only", "Record cause and fix", fields))
+    return forms
+
+
+def _calling(ticket: Ticket, people: Sequence[str]) -> list[Form]:
+    """Where people are called in person."""
+    if not people:
+        return []
+    why = (Field("reason", "Why it is not yours", "line", required=True),)
+    forms = [Form("not-mine", "Not mine", "the next one is called at once", "Give it back", why)]
+    if others := tuple((name, name) for name in people if name != ticket.assignee):
+        fields = (Field("person", "Whom", "choice", others), Field("text", "What for"))
+        forms.append(Form("help", "Help", "somebody is called as well", "Call them; it stays where it is", fields))
     return forms
 
 
