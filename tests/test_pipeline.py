@@ -442,7 +442,7 @@ async def test_one_ticket_whose_clock_cannot_be_decided_does_not_stop_the_others
             over = replace(symptom(name, service=name), active=False)
             await pipeline.step([symptom(name, service=name)], [], NOW)
             await pipeline.step([over], [], NOW)
-        monkeypatch.setattr("detector.pipeline.ending", broken)
+        monkeypatch.setattr("detector.pipeline.pipeline.ending", broken)
         assert await pipeline.tick(NOW + 11 * MINUTE) is not None
         assert [t.state for t in await all_tickets(pipeline)] == ["triaged", "resolved"]
         assert "INC-1" in caplog.text

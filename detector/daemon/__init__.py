@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from detector.daemon.app import App, Settings, StartError
+from detector.daemon.app import App, Settings
 from detector.daemon.keeping import backup_database, export_database, migrate_database, restore_database
+from detector.daemon.parts import StartError
 from detector.daemon.serve import serve
 
 __all__ = [

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from detector.daemon.duty import Duty
 from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
 from detector.daemon.mail import Inbox, collect, lettered
+from detector.daemon.parts import StartError, directory, named, needs_restart, plan, policy, progress_bar, routes, warm
 from detector.daemon.subscribers import Telling, kinds
 from detector.heart import Heart
 from detector.ingest import post, receive, receive_events, scrape
@@ -46,17 +46,16 @@ from detector.notify.heartbeat import Heartbeat
 from detector.notify.messages import Attachment
 from detector.nouns import ChangeEvent, Control, Notification, Symptom, Ticket
 from detector.oncall.policy import calls
-from detector.pipeline import Pipeline, Policy, StorageError
+from detector.pipeline import Pipeline, StorageError
 from detector.router import LocalRouter
 from detector.series.journal import Journal
 from detector.series.segments import JournalFull
 from detector.series.snapshot import Snapshots
-from detector.shard import Plan, Query
+from detector.shard import Query
 from detector.telemetry import Telemetry
 from detector.tickets.database import address
 from detector.tickets.desk import Committed, Desk
 from detector.tickets.outbox import Outbox
-from detector.tickets.owed import Route
 from detector.tickets.people import People
 from detector.tickets.prune import prune
 from detector.tickets.subscribers import Subscribers
@@ -80,10 +79,6 @@ SEASON_SPAN_MS = 7 * 86_400_000
 RETENTION_MS = 86_400_000
 SETTLED_MS = 600_000
 """How long after a start nothing is forgotten: a start has other worries."""
-
-
-class StartError(Exception):
-    """The daemon cannot start; the message names the thing and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +133,9 @@ class App:
         self.telemetry.build_info.info({"version": version("proactive-detector")})
         web_options, web_config = self._web(loaded)
         access = self._access(web_options, web_config)
-        _directory(settings.data_dir)
+        directory(settings.data_dir)
         desk = await self._desk(loaded)
-        self.pipeline = Pipeline(desk, _policy(loaded), self.telemetry, self._on_control)
+        self.pipeline = Pipeline(desk, policy(loaded), self.telemetry, self._on_control)
         await self.pipeline.load(self.clock.now())
         await self._heart(loaded)
         self.driver = Driver(
@@ -192,10 +187,10 @@ class App:
     async def _desk(self, loaded: Loaded) -> Desk:
         url = loaded.root.tickets.database or address(self.settings.data_dir / "detector.db")
         try:
-            desk = await Desk.open(url, _routes(loaded))
+            desk = await Desk.open(url, routes(loaded))
         except (ValueError, StorageError) as error:
             raise StartError(f"the database cannot be used: {error}") from None
-        self._stack.push_async_callback(_named("database", desk.close))
+        self._stack.push_async_callback(named("database", desk.close))
         desk.letters = loaded.root.mail.smtp is not None
         desk.subscribed = kinds(loaded.root)
         desk.calls = lambda ticket, now, who="": calls(ticket, self.loaded.root.oncall, now, who)
@@ -206,13 +201,13 @@ class App:
         follows = self.settings.event_time == "samples"
         journal = Journal(folder / "journal")
         heart = Heart(
-            _plan(loaded),
+            plan(loaded),
             journal,
             Snapshots(folder / "snapshots"),
             slot=root.evaluation.interval,
             lateness=root.evaluation.lateness if follows else None,
         )
-        await asyncio.to_thread(_warm)
+        await asyncio.to_thread(warm)
         self._recovered = await asyncio.to_thread(heart.recover)
         self.router = LocalRouter(heart, root.storage.mailbox_size, patient=follows)
         self.router.mailbox.start()
@@ -222,14 +217,14 @@ class App:
             await asyncio.to_thread(heart.snapshot)
             journal.close()
 
-        self._stack.push_async_callback(_named("heart", end))
+        self._stack.push_async_callback(named("heart", end))
 
     async def _notify(self, desk: Desk, web_options: WebOptions) -> None:
         session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        self._stack.push_async_callback(_named("http client", session.close))
+        self._stack.push_async_callback(named("http client", session.close))
         self._session = session
         self.renderer = Renderer(self.clock, self.telemetry)
-        self._stack.push_async_callback(_named("charts", self.renderer.close))
+        self._stack.push_async_callback(named("charts", self.renderer.close))
         self.outbox = Outbox(desk)
         channels = await self._build_channels(self.loaded)
         self.deliverer = Deliverer(
@@ -247,7 +242,7 @@ class App:
         runner = ActionRunner(self.pipeline, self._session, self.clock, lambda: self.loaded.path.parent)
         await runner.forget_lost()
         self.pipeline.subscribe(runner.committed)
-        self._stack.push_async_callback(_named("actions", runner.close))
+        self._stack.push_async_callback(named("actions", runner.close))
 
     async def _listen(self, options: WebOptions, config: WebConfig, access: Access) -> None:
         deps = Deps(
@@ -290,7 +285,7 @@ class App:
         app = create_app(deps, dict(config.http_server_config.headers))
         runner = web.AppRunner(app, access_log=None, handler_cancellation=False, shutdown_timeout=3)
         await runner.setup()
-        self._stack.push_async_callback(_named("listeners", runner.cleanup))
+        self._stack.push_async_callback(named("listeners", runner.cleanup))
         host, port = options.address
         site = web.TCPSite(runner, host or None, port, ssl_context=context)
         try:
@@ -341,7 +336,7 @@ class App:
         if options is not None:
             self.intake.closed = "reading history from Prometheus"
             now, newest = self.clock.now(), self.router.heart.newest
-            start, progress = max(now - BACKFILL_SPAN_MS, newest), _progress(self._stream, "history")
+            start, progress = max(now - BACKFILL_SPAN_MS, newest), progress_bar(self._stream, "history")
             stored = await self._read(options, self.router.history, start, now, progress)
             log.info("history: %d samples read from %s", stored, options.url)
             if not newest:  # else the models came back with what they know
@@ -352,7 +347,7 @@ class App:
 
     async def _season(self, options: BackfillOptions, now: int) -> None:
         """Beside the samples that arrive: the models know the time of day meanwhile, or an hour later."""
-        progress = _progress(self._stream, "season")
+        progress = progress_bar(self._stream, "season")
         taught = await self._read(options, self.router.season, now - SEASON_SPAN_MS, now, progress, step=season.BIN)
         log.info("season: %d series know the time of day from %s", taught, options.url)
         if taught:
@@ -481,7 +476,7 @@ class App:
                 loaded = await asyncio.to_thread(load, self.loaded.path)
                 web_options, web_config = self._web(loaded)
                 access = Access.prepare(web_options, web_config, loaded.path.parent)
-                prepared = await self.router.prepare(_plan(loaded))
+                prepared = await self.router.prepare(plan(loaded))
                 built = await self._build_channels(loaded)
             except ConfigError as error:
                 raise ReloadRefused([str(problem) for problem in error.problems]) from None
@@ -490,8 +485,8 @@ class App:
             # ----------------------------------------------------------------------------------------------------------
             before, self.loaded = self.loaded, loaded
             await self.router.commit(prepared)
-            self.pipeline.set_policy(_policy(loaded))
-            self.pipeline.desk.routes = _routes(loaded)
+            self.pipeline.set_policy(policy(loaded))
+            self.pipeline.desk.routes = routes(loaded)
             self.pipeline.desk.letters = loaded.root.mail.smtp is not None
             self.pipeline.desk.subscribed = kinds(loaded.root)
             self._called.set()
@@ -501,24 +496,24 @@ class App:
             if self.settings.event_time != "samples":
                 await self.scraper.apply(loaded.root.scrape_configs, loaded.root.global_, loaded.path.parent)
             notes = [str(problem) for problem in loaded.problems]
-            notes += [f"{what} changed: restart the daemon for it" for what in _needs_restart(before, loaded)]
+            notes += [f"{what} changed: restart the daemon for it" for what in needs_restart(before, loaded)]
             log.info("configuration reloaded: %s", loaded.summary())
             return notes
 
     async def _build_channels(self, loaded: Loaded) -> list[Channel]:
         """Channels whose options did not change are the same objects; one that cannot be built is reported by name."""
         found: dict[str, tuple[Any, Channel]] = {}
-        for named in loaded.root.channels:
-            known = self._channels.get(named.name)
-            if known is not None and known[0] == named:
-                found[named.name] = known
+        for options in loaded.root.channels:
+            known = self._channels.get(options.name)
+            if known is not None and known[0] == options:
+                found[options.name] = known
                 continue
             try:
-                channel = await asyncio.to_thread(build, named, self._session, self.clock, loaded.zone, self._stream)
+                channel = await asyncio.to_thread(build, options, self._session, self.clock, loaded.zone, self._stream)
             except ValueError as error:
-                log.error("channel %s was left out: %s", named.name, error)
+                log.error("channel %s was left out: %s", options.name, error)
                 continue
-            found[named.name] = (named, channel)
+            found[options.name] = (options, channel)
         letters = lettered(self._channels, self.pipeline, self.links, loaded, self.clock)
         self._channels = found | letters | self.telling.channels(self._channels, loaded)
         return [channel for _, channel in self._channels.values()]
@@ -529,21 +524,18 @@ class App:
         """Drain and end; every step is named, timed and logged, and a failing one does not stop the next."""
         self.intake.closed = "stopping"
         self._ending.set()
-        await self._timed("scrapes", self.scraper.close())
-        await self._timed("last advance", self._last_advance())
-        await self._timed("outbox", self.deliverer.drain(self.clock.now() + DRAIN_MS))
+        await named("scrapes", self.scraper.close)()
+        await named("last advance", self._last_advance)()
+        await named("outbox", lambda: self.deliverer.drain(self.clock.now() + DRAIN_MS))()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._timed("decisions", self.pipeline.drain())
+        await named("decisions", self.pipeline.drain)()
         await self._stack.aclose()
 
     async def _last_advance(self) -> None:
         if self.settings.event_time != "samples" and self.driver.evaluated_at is not None:
             await self.driver.step(self.clock.now())
-
-    async def _timed(self, name: str, work: Awaitable[Any]) -> None:
-        await _named(name, lambda: work)()
 
     # --- what others are handed ---------------------------------------------------------------------------------------
 
@@ -605,81 +597,3 @@ class App:
         for lane, name in enumerate(("ingest", "query")):
             telemetry.queue_depth.labels(name).set_function(partial(mailbox.depth, lane))
             telemetry.queue_age.labels(name).set_function(partial(mailbox.oldest_seconds, lane))
-
-
-def _needs_restart(before: Loaded, after: Loaded) -> list[str]:
-    old, new = before.root, after.root
-    parts = {
-        "web.listen": (old.web.listen, new.web.listen),
-        "web.sessions": (old.web.sessions, new.web.sessions),
-        "tickets.database": (old.tickets.database, new.tickets.database),
-        "storage": (old.storage, new.storage),
-        "heartbeat": (old.heartbeat, new.heartbeat),
-        "backfill": (old.backfill, new.backfill),
-    }
-    return [name for name, (one, other) in parts.items() if one != other]
-
-
-def _policy(loaded: Loaded) -> Policy:
-    root = loaded.root
-    return Policy(loaded.catalogue, root.incidents, root.noise, root.tickets, root.oncall)
-
-
-def _plan(loaded: Loaded) -> Plan:
-    root = loaded.root
-    return Plan(root.limits, loaded.groups, root.anomaly, loaded.catalogue.service_of, root.global_.external_labels)
-
-
-def _routes(loaded: Loaded) -> tuple[Route, ...]:
-    return tuple(
-        Route(c.name, c.urgencies, c.tiers, c.services, c.send_resolved, getattr(c, "changes", False), rings(c))
-        for c in loaded.root.channels
-    )
-
-
-def _directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartError(f"the data directory {path} cannot be made: {error.strerror}") from None
-
-
-def _warm() -> None:
-    """Compile what is compiled, before the first sample waits for it."""
-    from detector.anomaly import bank
-    from detector.ingest.decode import warming as decoders
-    from detector.rules import warming as rules
-    from detector.series import store
-
-    store.warm()
-    decoders.warm()
-    bank.warm()
-    rules.warm()
-
-
-def _named(name: str, work: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
-    async def step() -> None:
-        started = time.monotonic()
-        try:
-            await work()
-        except Exception:
-            log.exception("stopping: %s failed", name)
-        log.debug("stopping: %s took %.2f s", name, time.monotonic() - started)
-
-    return step
-
-
-def _progress(stream: TextIO | None, what: str) -> Callable[[float], None]:
-    """A progress bar where somebody looks: on a terminal."""
-    import sys
-
-    out = stream or sys.stderr
-    if not out.isatty():
-        return lambda _: None
-
-    def show(share: float) -> None:
-        width = int(share * 40)
-        out.write(f"\rreading {what} [{'#' * width}{'.' * (40 - width)}] {share:4.0%}{'' if share < 1 else chr(10)}")
-        out.flush()
-
-    return show

@@ -16,7 +16,7 @@ from typing import BinaryIO, TypeVar
 
 from detector.clock import Clock, SystemClock, parse_rfc3339, rfc3339
 from detector.config.compose import load
-from detector.daemon.app import StartError
+from detector.daemon.parts import StartError
 from detector.nouns import Viewer
 from detector.tickets.audit import audited
 from detector.tickets.backup import backup, restore

@@ -17,8 +17,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
+from detector.incidents.board import OPEN, Board, Trial
 from detector.incidents.matchers import Matcher, MatcherText, every, matcher
-from detector.nouns import Change, Muted, Silence, Symptom, Ticket, Unmuted
+from detector.nouns import Change, Muted, Silence, Symptom, SymptomJoined, Ticket, Unmuted
 from detector.options import Duration, Options
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -300,3 +301,42 @@ def _loud(ticket: Ticket, found: Sequence[Hush | None], holding: Sequence[Sympto
     if all(by.startswith("maintenance/") for by in ticket.muted_by):
         return "the maintenance window is over, and it goes on"
     return "it is no longer silenced, and it goes on"
+
+
+# --- over a board -----------------------------------------------------------------------------------------------------
+
+
+def is_about_predictions(silence: Silence, tickets: Iterable[Ticket]) -> bool:
+    """Whether all that it would mute now is predicted only, and there is something."""
+    asked = compiled(silence)
+    active = (s for t in tickets if t.state in OPEN for s in t.symptoms if s.active)
+    found = [symptom for symptom in active if asked.covers(symptom, named_labels(symptom))]
+    return bool(found) and not any(s.disruption or s.detector == "alert" for s in found)
+
+
+def mute(board: Board, trial: Trial, noise: Noise, now: int, *, every: bool = False) -> None:
+    """Record on ``trial`` of which tickets people are told no more, or again: of those whose muting may have changed
+    with the changes on it, or of ``every`` open one."""
+    keys = list(board.tickets) if every else _to_judge(board, trial, noise)
+    if not keys:
+        return
+    silences = noise.at(now)
+    known = {**board.tickets, **trial.after}
+    inhibitions = Inhibitions(noise.options.inhibit_rules, (t for t in known.values() if t.state in OPEN))
+    for key in keys:
+        ticket = trial.ticket(key)
+        if ticket is not None and ticket.state in OPEN:
+            for change in muting(ticket, silences, inhibitions, now):
+                trial.apply(change)
+
+
+def _to_judge(board: Board, trial: Trial, noise: Noise) -> list[str]:
+    """What the trial changes, what is muted, and all that is open where a symptom came or went on account of which
+    others are muted."""
+    muted = [key for key, ticket in board.tickets.items() if ticket.muted_since is not None]
+    if not noise:
+        return muted
+    news = (c.symptom for c in trial.changes if isinstance(c, SymptomJoined))
+    if any(noise.inhibits(symptom) for symptom in news):
+        return list(dict.fromkeys((*trial.after, *board.tickets)))
+    return list(dict.fromkeys((*trial.after, *muted)))

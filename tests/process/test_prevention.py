@@ -139,7 +139,7 @@ async def test_P18_whether_an_offered_solution_was_used_and_helped_is_recorded(d
     assert [(one["key"], one["fix"]) for one in ticket.similar] == [("INC-1", "rotate them")]
     await desk.act("use", key="INC-2", solution="INC-1", helped=True)
     assert [(used.key, used.helped) for used in (await desk.ticket("INC-2")).used] == [("INC-1", True)]
-    with pytest.raises(NotAllowed, match="there is no incident INC-77"):
+    with pytest.raises(NotAllowed, match="there is no incident or problem INC-77"):
         await desk.act("use", key="INC-2", solution="INC-77")
 
 

@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
-
-from prometheus_client import Gauge
 
 from detector.incidents.alerts import alert_symptom
 from detector.incidents.board import OPEN, Board, Trial, slim
-from detector.incidents.catalogue import Catalogue
 from detector.incidents.correlate import Correlator
 from detector.incidents.episodes import Entry, Ledger, end_of
-from detector.incidents.mute import Hush, Inhibitions, Noise, NoiseOptions, compiled, hush, muting, named_labels
-from detector.incidents.options import IncidentOptions
+from detector.incidents.mute import Hush, Inhibitions, Noise, hush, is_about_predictions, mute
 from detector.nouns import (
     SYSTEM,
     Alert,
     Change,
     Control,
     Findings,
-    Level,
     Noted,
-    Opened,
-    PhaseChanged,
-    Problem,
     Reopened,
     Report,
     Resolved,
@@ -43,19 +35,20 @@ from detector.nouns import (
     Viewer,
 )
 from detector.oncall import night
-from detector.oncall.options import OnCallOptions
+from detector.pipeline.counts import Counts
+from detector.pipeline.policy import Busy, NoSuchTicket, Policy
 from detector.telemetry import Telemetry
 from detector.tickets import backlog
 from detector.tickets.acts import ACTIONS, NotAllowed, opening
+from detector.tickets.arguments import Arguments
 from detector.tickets.changes import Changes
 from detector.tickets.desk import Committed, Conflict, Desk, Draft, Episode, StorageError
 from detector.tickets.lifecycle import ending, fold, next_due
-from detector.tickets.options import DEFAULT_CATEGORIES, TicketOptions
+from detector.tickets.options import DEFAULT_CATEGORIES
 from detector.tickets.problems import Problems
 from detector.tickets.public import communicate
 from detector.tickets.silences import Silences
-from detector.tickets.talk import questions
-from detector.tickets.triage import LEVELS, ServiceFacts, next_urgency, triage
+from detector.tickets.triage import next_urgency, triage
 
 log = logging.getLogger(__name__)
 
@@ -76,42 +69,8 @@ MODELLED = ("forecast", "anomaly", "group")
 """Detectors whose symptoms are about series that models learn."""
 
 
-class Busy(Exception):
-    """Too many posts wait for the desk: answer 503 with Retry-After."""
-
-    retry_after = 2
-
-
-class NoSuchTicket(LookupError):
-    """There is no such ticket for this viewer."""
-
-
 class Telling(Protocol):
     def __call__(self, committed: Committed) -> None: ...
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What decisions follow; replaced as a whole by a reload."""
-
-    catalogue: Catalogue = field(default_factory=Catalogue)
-    incidents: IncidentOptions = field(default_factory=IncidentOptions)
-    noise: NoiseOptions = field(default_factory=NoiseOptions)
-    tickets: TicketOptions = field(default_factory=TicketOptions)
-    oncall: OnCallOptions = field(default_factory=OnCallOptions)
-
-    def facts(self, ticket: Ticket) -> ServiceFacts:
-        """What the catalogue knows of the ticket's service; the impact is that of the most critical one affected."""
-        own = self.catalogue.entry(ticket.service)
-        services = {ticket.service, *(affected.service for affected in ticket.affected)}
-        known = [entry for service in services if (entry := self.catalogue.entry(service)) is not None]
-        users: list[Level] = [entry.users or entry.criticality for entry in known]
-        business: list[Level] = [entry.business or entry.criticality for entry in known]
-        if own is None:
-            # A service that nobody described counts as medium beside those that are.
-            users, business = [*users, "medium"], [*business, "medium"]
-        team, runbook = (own.team, own.runbook) if own is not None else (None, "")
-        return ServiceFacts(max(users, key=LEVELS.index), max(business, key=LEVELS.index), team, runbook)
 
 
 @dataclass(slots=True)
@@ -135,6 +94,7 @@ class Pipeline:
         self.silences = Silences(desk)
         self.changes = Changes(desk)
         self.problems = Problems(desk)
+        self._arguments = Arguments(desk, self.problems, lambda: self.policy.tickets)
         self.noise = Noise(policy.noise)
         """What mutes; silences that ended within the last days are among it, to be shown."""
         self.failing: str | None = None
@@ -146,7 +106,7 @@ class Pipeline:
         self._waiting: list[_Post] = []
         self._wake = asyncio.Event()
         self._tellings: dict[int, Telling] = {}
-        self._shown: dict[str, list[Gauge]] = {}
+        self._counts = Counts(telemetry)
         self._next_due: int | None = None
         self._next_noise: int | None = None
         self._backlog_at = 0
@@ -172,7 +132,7 @@ class Pipeline:
         for ticket in await self.desk.ended(since, MOST_PAST):
             self.board.retire(slim(ticket))
         for ticket in self.board.tickets.values():
-            self._gauge(ticket)
+            self._counts.put(ticket)
 
     def set_policy(self, policy: Policy) -> None:
         """After a reload; open tickets keep what they have until their facts change."""
@@ -245,10 +205,13 @@ class Pipeline:
                 ticket = await self._seen(key, viewer)
                 if seen is not None and seen != (ticket.last_step_at or 0):
                     raise NotAllowed(f"{key} was changed by somebody since you looked: look again")
-                filled = await self._filled(ticket, action, viewer, arguments)
+                filled = await self._arguments.filled(ticket, action, viewer, arguments, self.board.tickets.values())
                 changes = ACTIONS[action](ticket, viewer.name, now, **filled)
                 if not changes:
                     return ticket
+                for other in filled.values():
+                    if isinstance(other, Ticket):
+                        self.board.put(slim(other))
                 trial = self.board.trial(fold)
                 for change in changes:
                     trial.apply(change)
@@ -264,33 +227,6 @@ class Pipeline:
             return await self._read(done[0].ticket.key)
         raise StorageError(f"{key} changes faster than it can be changed")
 
-    async def _filled(
-        self, ticket: Ticket, action: str, viewer: Viewer, arguments: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The arguments of an act with what the configuration says to it, and with the tickets that it names."""
-        options = self.policy.tickets
-        match action:
-            case "merge":
-                return {**arguments, "into": await self._seen(str(arguments.get("into", "")), viewer)}
-            case "link":
-                return {**arguments, "to": await self._linkable(str(arguments.get("to", "")), viewer)}
-            case "split":
-                return {**arguments, "new": "new-1"}
-            case "use":
-                await self._known(str(arguments.get("solution", "")), viewer)
-            case "ask":
-                return {**arguments, "basic": questions(ticket.category, options.questions)}
-            case "publish":
-                return {**arguments, "another": options.communication.review == "another"}
-        if action == "run":
-            last: dict[str, int] = {}
-            for ticket in self.board.tickets.values():
-                for taken in ticket.actions:
-                    last[taken.name] = max(taken.at, last.get(taken.name, 0))
-            role = getattr(viewer, "role", "admin")
-            return {**arguments, "options": options.response, "last_run": last, "role": role}
-        return dict(arguments)
-
     async def silence(self, silences: Sequence[Silence], now: int) -> None:
         """From now on these are as they are here, new ones and known ones. Raises StorageError."""
         async with self._lock:
@@ -300,10 +236,7 @@ class Pipeline:
 
     def is_about_predictions(self, silence: Silence) -> bool:
         """Whether what it would mute at this moment is predicted only: then it is no word on the disruption."""
-        asked = compiled(silence)
-        active = (s for t in self.board.tickets.values() if t.state in OPEN for s in t.symptoms if s.active)
-        found = [symptom for symptom in active if asked.covers(symptom, named_labels(symptom))]
-        return bool(found) and not any(s.disruption or s.detector == "alert" for s in found)
+        return is_about_predictions(silence, self.board.tickets.values())
 
     def ticket_of(self, alert: Alert) -> Ticket | None:
         """The ticket that has this episode among its symptoms."""
@@ -379,7 +312,7 @@ class Pipeline:
         trial = self.board.trial(fold)
         options = self.policy
         if self._next_noise is not None and now >= self._next_noise:
-            self._mute(trial, now, list(self.board.tickets))
+            mute(self.board, trial, self.noise, now, every=True)
             self._next_noise = self.noise.next_change(now)
         for change in backlog.warnings(list(self.board.tickets.values()) if self._done else (), self._done, now):
             trial.apply(change)
@@ -474,7 +407,7 @@ class Pipeline:
     async def _commit(
         self, trial: Trial, entries: dict[tuple[str, int], Entry], now: int, also: Sequence[str] = ()
     ) -> list[Committed]:
-        self._mute(trial, now, self._to_judge(trial))
+        mute(self.board, trial, self.noise, now)
         self._triage(trial, now)
         self._hold_pages(trial, now, [*trial.after, *also])
         changes: dict[str, list[Change]] = {}
@@ -501,8 +434,8 @@ class Pipeline:
             self._telemetry.alerts_decided.labels(result).inc(count)
         for committed in done:
             self.board.put(slim(committed.ticket))
-            self._count(committed)
-            self._gauge(committed.ticket)
+            self._counts.committed(committed, self.categories())
+            self._counts.put(committed.ticket)
             self._freeze(committed)
             for telling in list(self._tellings.values()):
                 telling(committed)
@@ -529,31 +462,10 @@ class Pipeline:
                 for change in night.decide(ticket, hours, fixes, now):
                     trial.apply(change)
 
-    def _to_judge(self, trial: Trial) -> list[str]:
-        """Whose muting may have changed: what this commit changes, what is muted, and all that is open where a symptom
-        came or went on account of which others are muted."""
-        muted = [key for key, ticket in self.board.tickets.items() if ticket.muted_since is not None]
-        if not self.noise:
-            return muted
-        news = (c.symptom for c in trial.changes if isinstance(c, SymptomJoined))
-        if any(self.noise.inhibits(symptom) for symptom in news):
-            return list(dict.fromkeys((*trial.after, *self.board.tickets)))
-        return list(dict.fromkeys((*trial.after, *muted)))
-
-    def _mute(self, trial: Trial, now: int, keys: Iterable[str]) -> None:
-        silences = self.noise.at(now)
-        known = {**self.board.tickets, **trial.after}
-        inhibitions = Inhibitions(self.noise.options.inhibit_rules, (t for t in known.values() if t.state in OPEN))
-        for key in keys:
-            ticket = trial.ticket(key)
-            if ticket is not None and ticket.state in OPEN:
-                for change in muting(ticket, silences, inhibitions, now):
-                    trial.apply(change)
-
     async def _mute_all(self, now: int) -> None:
         for _ in range(ATTEMPTS):
             trial = self.board.trial(fold)
-            self._mute(trial, now, list(self.board.tickets))
+            mute(self.board, trial, self.noise, now, every=True)
             try:
                 await self._commit(trial, {}, now)
             except Conflict:
@@ -596,21 +508,6 @@ class Pipeline:
         self.board.put(slim(stored))
         return slim(stored)
 
-    async def _linkable(self, key: str, viewer: Viewer) -> Ticket | Problem:
-        """A ticket or a problem that there is, for this viewer."""
-        found = await self.problems.one(key) or await self.desk.ticket(key, viewer)
-        if found is None:
-            raise NotAllowed(f"there is no incident or problem {key[:40]}")
-        if isinstance(found, Ticket):
-            self.board.put(slim(found))
-            return slim(found)
-        return found
-
-    async def _known(self, key: str, viewer: Viewer) -> None:
-        """Raises NotAllowed where the viewer sees no such ticket."""
-        if key and await self.desk.ticket(key, viewer) is None:
-            raise NotAllowed(f"there is no incident {key[:40]}")
-
     async def _read(self, key: str) -> Ticket:
         ticket = await self.desk.ticket(key, SYSTEM)
         assert ticket is not None
@@ -637,37 +534,6 @@ class Pipeline:
 
     # --- telling ------------------------------------------------------------------------------------------------------
 
-    def _count(self, committed: Committed) -> None:
-        """No metric tells that a restricted ticket exists, and none counts shadows."""
-        ticket = committed.ticket
-        if ticket.restricted or ticket.mode == "shadow":
-            return
-        for change in committed.changes:
-            match change:
-                case Opened():
-                    # Categories come from labels, too: a metric must not grow with what senders think of.
-                    category = ticket.category if ticket.category in self.categories() else "other"
-                    self._telemetry.opened.labels(
-                        ticket.priority or "", category, ticket.tier or "", ticket.source
-                    ).inc()
-                case PhaseChanged(phase="disrupting", previous="predicted"):
-                    self._telemetry.lead.observe(max(0, change.at - ticket.opened_at) / 1000)
-                case Resolved(resolution=resolution):
-                    self._telemetry.outcomes.labels(resolution).inc()
-
-    def _gauge(self, ticket: Ticket) -> None:
-        """Count the ticket where it is now and no longer where it was: a commit must not cost what is open."""
-        shown: list[Gauge] = []
-        if ticket.state in OPEN and ticket.mode != "shadow" and not ticket.restricted:
-            shown.append(self._telemetry.open.labels(ticket.state, ticket.priority or "", ticket.tier or ""))
-            shown += [self._telemetry.clocks.labels(clock.name, clock.state) for clock in ticket.clocks]
-        for gauge in self._shown.pop(ticket.key, ()):
-            gauge.dec()
-        for gauge in shown:
-            gauge.inc()
-        if shown:
-            self._shown[ticket.key] = shown
-
     def _freeze(self, committed: Committed) -> None:
         """Models do not learn from what an open incident is about. Each freeze has its one thaw: what another ticket
         took in stays frozen until that one is over."""
@@ -693,4 +559,4 @@ def _refuse(posts: Iterable[_Post], error: Exception) -> None:
             post.done.exception()
 
 
-__all__ = ["Busy", "NoSuchTicket", "NotAllowed", "Pipeline", "Policy", "StorageError"]
+__all__ = ["NotAllowed", "Pipeline", "StorageError", "Telling"]
