@@ -95,8 +95,10 @@ async def test_what_is_told_arrives_as_json_with_an_id_to_know_it_by() -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind", "reason"),
-    [(410, Refused, "gone"), (404, Refused, "rejected"), (302, Refused, "redirected"), (503, Unavailable, "server-error"),
-     (429, Unavailable, "rate-limited")],
+    [
+        (410, Refused, "gone"), (404, Refused, "rejected"), (302, Refused, "redirected"),
+        (503, Unavailable, "server-error"), (429, Unavailable, "rate-limited"),
+    ],
 )  # fmt: skip
 async def test_answers_are_judged_and_redirects_not_followed(
     status: int, kind: type[DeliveryError], reason: str

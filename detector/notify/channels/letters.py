@@ -171,7 +171,7 @@ def composed(message: Message, sender: tuple[str, str], now: int) -> bytes:
     except (MessageError, UnicodeError) as error:
         raise Refused("invalid", type(error).__name__) from None
     # In one line: some readers of it stumble over a folded one.
-    return out.getvalue().replace(b"List-Unsubscribe:\r\n ", b"List-Unsubscribe: ", bool(envelope.unsubscribe))
+    return out.getvalue().replace(b"List-Unsubscribe: \r\n ", b"List-Unsubscribe: ", bool(envelope.unsubscribe))
 
 
 def _body(message: Message) -> MIMEMultipart:
