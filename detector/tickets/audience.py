@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, String, Text, cast, func, literal, null, or_, select, update
+from sqlalchemy import BigInteger, Connection, Integer, String, Text, cast, func, literal, null, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from detector.nouns import Change, Published, Ticket
@@ -39,14 +39,10 @@ class Word:
 
 
 def published(
-    connection: Connection, id: int, before: Ticket | None, after: Ticket, changes: Sequence[Change],
-    kinds: Sequence[str],
-) -> list[str]:  # fmt: skip
-    """Owe each word in ``changes`` to subscribers of these ``kinds``; the channels that have something to send. What a
-    ticket that became confidential still owes is void."""
+    connection: Connection, id: int, after: Ticket, changes: Sequence[Change], kinds: Sequence[str]
+) -> list[str]:
+    """Owe each word in ``changes`` to subscribers of these ``kinds``; the channels that have something to send."""
     if after.restricted:
-        if before is not None and not before.restricted:
-            _void(connection, id, changes[-1].at)
         return []
     words = sum(isinstance(change, Published) for change in changes)
     channels: list[str] = []
@@ -82,12 +78,6 @@ def _owe(connection: Connection, word: Word, kind: str) -> bool:
     )
     statement = inserting(connection, o).from_select(list(columns), chosen.order_by(s.c.id))
     return bool(connection.execute(statement.on_conflict_do_nothing(index_elements=["idempotency_key"])).rowcount)
-
-
-def _void(connection: Connection, id: int, now: int) -> None:
-    o = schema.outbox
-    theirs = (o.c.ticket_id == id, o.c.channel.in_((MAIL, HOOK)), o.c.state == "pending")
-    connection.execute(update(o).where(*theirs).values(state="cancelled", settled_at=now))
 
 
 def inserting(connection: Connection, table: Any) -> Any:

@@ -263,7 +263,7 @@ def _owe(
             row = _outbox_row(id, ticket, CHANNEL, letter, changes[-1].at)
             own.append(row | _addressed(letter, row["dedup_key"]))
         rows += own
-        told_all = audience.published(connection, id, draft.before, ticket, changes, subscribed)
+        told_all = audience.published(connection, id, ticket, changes, subscribed)
         done.append(Committed(ticket, changes, tuple(dict.fromkeys((*(row["channel"] for row in own), *told_all)))))
     if rows:
         # A name is owed once: the second commit of one fact owes nothing.

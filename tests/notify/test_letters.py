@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import replace
+from email import message_from_bytes
+from email.policy import SMTP
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from detector.clock import ManualClock
 from detector.notify.channels import DeliveryError, Refused, Unavailable
 from detector.notify.channels.letters import CHANNEL, Letters, SmtpOptions, composed
-from detector.notify.messages import Envelope, Message, letter, sentence
+from detector.notify.messages import Attachment, Envelope, Message, letter, sentence
 from detector.nouns import Notification, Reporter, Ticket, TimelineEntry
 from detector.tickets import letters as owed
 from detector.words import ANSWER_ABOVE, mailbox
@@ -230,3 +232,35 @@ async def test_a_server_without_starttls_gets_neither_password_nor_letter(tmp_pa
             await channel(post, tmp_path, security="starttls", user="desk").deliver(worded())
     assert caught.value.reason == "tls"
     assert post.mails == []
+
+
+# --- more than words --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_attached_stands_beside_the_words() -> None:
+    made = replace(worded("call"), attachments=(Attachment("call.ics", "text/calendar", b"BEGIN:VCALENDAR\r\n"),))
+    mail = message_from_bytes(composed(made, SENDER, NOW), policy=SMTP)
+    assert mail.get_content_type() == "multipart/mixed"
+    words, calendar = mail.iter_parts()  # type: ignore[attr-defined]
+    assert words.get_content_type() == "multipart/alternative"
+    assert calendar["Content-Type"].params["method"] == "PUBLISH"
+    assert (calendar.get_content_type(), calendar.get_filename()) == ("text/calendar", "call.ics")
+    assert calendar.get_content().startswith("BEGIN:VCALENDAR")
+
+
+def test_a_restricted_tickets_call_is_not_in_its_letter() -> None:
+    attached = (Attachment("call.ics", "text/calendar", b"x"),)
+    about = Notification(
+        7, reported(restricted=True), CHANNEL, "call", "notify", "", "t", "t/7", NOW, NOW, 0, "", "kim@example.org"
+    )
+    made = letter(about, LINK, Envelope("kim@example.org", "x@y"), ["Where: https://meet.example/7"], attached)
+    assert "meet.example" not in made.text + made.html
+    assert made.attachments == ()
+
+
+def test_a_letter_that_can_be_ended_says_how() -> None:
+    url = "https://desk.example.org/status/unsubscribe/" + "t" * 43
+    made = replace(worded(), envelope=Envelope("kim@example.org", "x@y", unsubscribe=url))
+    mail = message_from_bytes(composed(made, SENDER, NOW), policy=SMTP)
+    assert mail["List-Unsubscribe"] == f"<{url}>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"

@@ -170,7 +170,8 @@ def composed(message: Message, sender: tuple[str, str], now: int) -> bytes:
         BytesGenerator(out, mangle_from_=False, policy=compat32.clone(linesep="\r\n")).flatten(mail)
     except (MessageError, UnicodeError) as error:
         raise Refused("invalid", type(error).__name__) from None
-    return out.getvalue()
+    # In one line: some readers of it stumble over a folded one.
+    return out.getvalue().replace(b"List-Unsubscribe: \r\n ", b"List-Unsubscribe: ", bool(envelope.unsubscribe))
 
 
 def _body(message: Message) -> MIMEMultipart:
