@@ -10,15 +10,20 @@ from typing import Any
 import pytest_asyncio
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from prometheus_client import CollectorRegistry
 
 from detector.charts.render import Renderer
 from detector.charts.specs import symptom_spec
 from detector.clock import SystemClock
+from detector.config.compose import Root
 from detector.nouns import ChangeEvent, Symptom
 from detector.pipeline import Pipeline
+from detector.telemetry import Telemetry
 from detector.web.app import create_app
 from detector.web.deps import Theme
+from detector.web.links import Links
 from detector.web.options import WebConfig, WebOptions
+from tests.browser.furniture import facts, furnish_everything
 from tests.conftest import ROOT, binary
 from tests.rows import rows
 from tests.web.house import deps
@@ -26,6 +31,9 @@ from tests.web.house import deps
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DESK: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
+SIZES: dict[str, dict[str, Any]] = {"desk": DESK, "phone": PHONE}
 ARTEFACTS = ROOT / "artefacts" / "screenshots"
 
 
@@ -40,6 +48,7 @@ class Stage:
     complaints: list[str]
     problems: list[str]
     """What the daemon says of itself that does not work."""
+    links: Links
 
     @property
     def now(self) -> int:
@@ -48,12 +57,17 @@ class Stage:
     async def page(self, path: str = "/", **options: Any) -> Page:
         """A page in a context of its own; ``options`` are Playwright's (viewport, color_scheme, ...)."""
         context = await self.contexts(**options)
+        page = await self.open(context)
+        await page.goto(self.url + path)
+        return page
+
+    async def open(self, context: BrowserContext) -> Page:
+        """An empty page whose complaints are heard."""
         page = await context.new_page()
         page.set_default_timeout(10_000)
         page.on("console", lambda m: self.complaints.append(f"{m.type}: {m.text}") if m.type != "log" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("requestfailed", lambda r: self.complaints.append(f"{r.url}: {r.failure}") if _matters(r) else None)
-        await page.goto(self.url + path)
         return page
 
     async def picture(self, page: Page, name: str, whole: bool = False) -> None:
@@ -76,21 +90,50 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def renderer() -> AsyncIterator[Renderer]:
+    """Draws for every stage of a module: its process takes seconds to start."""
+    made = Renderer(SystemClock(), Telemetry(CollectorRegistry()))
+    yield made
+    await made.close()
+
+
 @pytest_asyncio.fixture(loop_scope="module")
-async def stage(chromium: Browser) -> AsyncIterator[Stage]:
-    problems: list[str] = []
-    async with _served(problems) as (url, pipeline, clock):
-        yield Stage(url, pipeline, clock, chromium.new_context, [], problems)
-        for context in chromium.contexts:
-            await context.close()
+async def stage(chromium: Browser, renderer: Renderer) -> AsyncIterator[Stage]:
+    async with staged(chromium, renderer) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def furnished(chromium: Browser, renderer: Renderer) -> AsyncIterator[Stage]:
+    """One for a whole module: nobody changes anything on it. Every page has all of its parts."""
+    async with staged(chromium, renderer) as made:
+        await furnish_everything(made.pipeline, made.now)
+        yield made
 
 
 @asynccontextmanager
-async def _served(problems: list[str]) -> AsyncIterator[tuple[str, Pipeline, SystemClock]]:
-    clock = SystemClock()
+async def staged(chromium: Browser, renderer: Renderer) -> AsyncIterator[Stage]:
+    """A stage whose contexts, and no others, are closed with it."""
+    opened: list[BrowserContext] = []
+
+    async def context(**options: Any) -> BrowserContext:
+        opened.append(await chromium.new_context(**options))
+        return opened[-1]
+
+    async with _served(context, renderer) as made:
+        yield made
+        for one in opened:
+            await one.close()
+
+
+@asynccontextmanager
+async def _served(
+    contexts: Callable[..., Awaitable[BrowserContext]], renderer: Renderer
+) -> AsyncIterator[Stage]:  # fmt: skip
+    clock, problems = SystemClock(), list[str]()
     async with rows() as pipeline:
         telemetry = pipeline._telemetry
-        renderer = Renderer(clock, telemetry)
 
         async def chart(
             symptom: Symptom, theme: Theme, width: int, height: int, changes: Sequence[ChangeEvent] = ()
@@ -100,12 +143,16 @@ async def _served(problems: list[str]) -> AsyncIterator[tuple[str, Pipeline, Sys
             return (await renderer.svg(spec)).encode()
 
         made = deps(pipeline, clock, telemetry, WebOptions(), WebConfig())
-        facts = made.status
-        made = replace(made, chart=chart, status=lambda: replace(facts(), problems=tuple(problems)))
+        status = made.status
+        made = replace(
+            made, chart=chart, status=lambda: replace(status(), problems=tuple(problems)),
+            services=lambda: facts(pipeline), needs=lambda service: pipeline.policy.catalogue.needs(service),
+            settings=lambda: Root().model_dump(mode="json", by_alias=True),
+        )  # fmt: skip
         server = TestServer(create_app(made))
         await server.start_server()
         try:
-            yield str(server.make_url("")).rstrip("/"), pipeline, clock
+            url = str(server.make_url("")).rstrip("/")
+            yield Stage(url, pipeline, clock, contexts, [], problems, made.links)
         finally:
             await server.close()
-            await renderer.close()

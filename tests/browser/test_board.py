@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from detector import words
 from detector.nouns import Impact, Report, Reporter, Viewer
-from tests.browser.conftest import Stage
-from tests.rows import HOUR, MINUTE, alert
-from tests.web.house import filling
+from tests.browser.conftest import DESK, PHONE, Stage
+from tests.browser.furniture import furnish
+from tests.browser.looks import fits, violations, weighs
+from tests.rows import alert
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-DESK = {"viewport": {"width": 1440, "height": 900}}
-HOSTILE = '<img src=x onerror="window.pwned=1">'
-
-
 LENGTHS = (0, 400, 1_400, 59_300, 91_000, 6_000_000, 7_300_000, 36_100_000, 90_000_000, 200_000_000, 9_000_000_000)
 """ms between a moment and now, for the wording of times."""
-
-
-async def furnish(stage: Stage) -> None:
-    """A board as on an ordinary bad day."""
-    now = stage.now
-    step = stage.pipeline.step
-    await step([filling(at=now)], [], now)
-    main = "/var/lib/postgresql/14/main"
-    labels = {"instance": "db2:9100", "mountpoint": main}
-    await step([filling(main, service="postgres", at=now, left=3 * HOUR, labels=labels, item="db2")], [], now)
-    failing = {"summary": "5xx 12 % of requests", "runbook_url": "https://runbooks.example/checkout"}
-    critical = {"service": "checkout", "severity": "critical"}
-    await step(
-        [], [alert("CheckoutErrors", at=now, labels=critical, annotations=failing, starts_at=now - 4 * MINUTE)], now
-    )
-    slow = {"summary": "p99 latency 2.4 s, 0.8 s is usual"}
-    labels, began = {"service": "mailer"}, now - 14 * MINUTE
-    await step([], [alert("QueueSlow", at=now, labels=labels, annotations=slow, starts_at=began)], now)
-    labels, long = {"service": HOSTILE, "severity": "info"}, {"summary": HOSTILE + " long" * 60}
-    await step([], [alert(HOSTILE, at=now, labels=labels, annotations=long, starts_at=now - 50 * MINUTE)], now)
-    await stage.pipeline.act("INC-2", "ack", Viewer("ann"), now=now)
-    text = "Old dumps in /data/backup are not needed.\nAsked storage for a second volume."
-    await stage.pipeline.act("INC-1", "note", Viewer("ben"), now=now, text=text)
-
-
-async def fits(page: Page) -> None:
-    assert await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing scrolls sideways"
-
-
-async def weight(page: Page) -> int:
-    """Bytes of the page and of all that it loaded, unpacked."""
-    size: int = await page.evaluate(
-        """() => performance.getEntries().filter(e => e.decodedBodySize)
-        .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
-    )
-    return size
 
 
 async def test_an_incident_appears_and_is_led_to_its_end_without_a_reload(stage: Stage) -> None:
@@ -78,7 +38,7 @@ async def test_an_incident_appears_and_is_led_to_its_end_without_a_reload(stage:
     await page.get_by_role("button", name="Escalate: they are told at once").click()
     await expect(page.get_by_text("Escalated from L1 to L2: restarted it twice")).to_be_visible()
     await page.get_by_text("the service is restored").click()
-    await page.get_by_label("What was done").fill("grew the pool")
+    await page.locator("#resolve-text").fill("grew the pool")
     await page.get_by_role("button", name="Resolve INC-1").click()
     await expect(page.get_by_role("alert")).to_contain_text("active symptoms")
     await page.get_by_text("the service is restored").click()
@@ -124,9 +84,9 @@ async def test_a_report_is_decided_investigated_and_answered(
     await step("the resolution clock stands still", "Wait", For="supplier", What_for="their answer")
     await expect(page.locator(".clocks").first).to_contain_text("stands still, waiting for a supplier")
     await page.get_by_text("investigate, wait, inform, set by hand").click()
-    await fits(page)
+    assert await fits(page)
     await stage.picture(page, f"steps-{size}", whole=True)
-    assert await weight(page) < 150_000
+    assert await weighs(page) < 150_000
     assert not stage.complaints
 
 
@@ -135,7 +95,7 @@ async def test_a_reporter_reports_reads_and_answers(stage: Stage, size: str, opt
     page = await stage.page("/report", **options)
     await page.get_by_label("What is wrong").fill("Nothing can be bought.\nThe page stays white.")
     await page.get_by_label("Your name").fill("Kim")
-    await fits(page)
+    assert await fits(page)
     await stage.picture(page, f"report-{size}", whole=True)
     await page.get_by_role("button", name="Send it").click()
     await expect(page.get_by_text("We have it and will look at it.")).to_be_visible()
@@ -147,7 +107,7 @@ async def test_a_reporter_reports_reads_and_answers(stage: Stage, size: str, opt
     await expect(page.get_by_text("Firefox, since this morning")).to_be_visible()
     await stage.pipeline.act("INC-1", "resolve", Viewer("ben"), now=stage.now, text="rolled back")
     await page.reload()
-    await fits(page)
+    assert await fits(page)
     await stage.picture(page, f"reporter-{size}", whole=True)
     await page.get_by_role("button", name="Yes, it is solved").click()
     await expect(page.get_by_text("It is closed.")).to_be_visible()
@@ -155,7 +115,7 @@ async def test_a_reporter_reports_reads_and_answers(stage: Stage, size: str, opt
 
 
 async def test_what_others_do_shows_while_somebody_writes_and_nothing_written_is_lost(stage: Stage) -> None:
-    await furnish(stage)
+    await furnish(stage.pipeline, stage.now)
     page = await stage.page("/incidents/INC-1", **DESK)
     await page.get_by_text("write into the timeline").click()
     await page.get_by_label("What you saw or did").fill("half a sentence")
@@ -170,7 +130,7 @@ async def test_what_others_do_shows_while_somebody_writes_and_nothing_written_is
 
 
 async def test_new_rows_wait_while_hands_are_on_the_list(stage: Stage) -> None:
-    await furnish(stage)
+    await furnish(stage.pipeline, stage.now)
     page = await stage.page("/?tab=open", **DESK)
     first = page.locator(".row").first
     await first.hover()
@@ -187,7 +147,7 @@ async def test_new_rows_wait_while_hands_are_on_the_list(stage: Stage) -> None:
 
 
 async def test_hands_on_the_keyboard(stage: Stage) -> None:
-    await furnish(stage)
+    await furnish(stage.pipeline, stage.now)
     page = await stage.page("/?tab=open", **DESK)
     await page.keyboard.press("j")
     await page.keyboard.press("j")
@@ -211,35 +171,19 @@ async def test_hands_on_the_keyboard(stage: Stage) -> None:
     assert not stage.complaints
 
 
-async def test_hostile_text_is_text(stage: Stage) -> None:
-    await furnish(stage)
-    for path in ("/?tab=open", "/incidents/INC-5", "/services", "/incidents/INC-1"):
-        page = await stage.page(path, **DESK)
-        await page.wait_for_timeout(300)
-        assert await page.evaluate("window.pwned") is None
-        assert await page.locator("img[src=x]").count() == 0
-    assert not stage.complaints
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_pages_are_kept_to_be_looked_at(stage: Stage, theme: str) -> None:
-    empty = await stage.page("/", color_scheme=theme, **DESK)
-    await stage.picture(empty, f"empty-{theme}")
-    await furnish(stage)
-    for size, options in (("desk", DESK), ("phone", PHONE)):
-        for name, path in (("board", "/?tab=open"), ("incident", "/incidents/INC-1"), ("services", "/services")):
-            page = await stage.page(path, color_scheme=theme, **options)
-            for picture in await page.locator("figure img").all():
-                await expect(picture).to_have_js_property("complete", True)
-                assert await picture.evaluate("image => image.naturalWidth") > 0
-            await fits(page)
-            assert await weight(page) < 150_000, "pictures, style and script included"
-            await stage.picture(page, f"{name}-{size}-{theme}", whole=name == "incident")
+async def test_an_empty_board_teaches(stage: Stage) -> None:
+    page = await stage.page("/", **DESK)
+    await expect(page.get_by_text("12,480 series, 64 rules")).to_be_visible()
+    await expect(page.get_by_role("button", name="Assign to me")).to_have_count(0)
+    for theme in ("light", "dark"):
+        await page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+        assert not await violations(page)
+        await stage.picture(page, f"empty-{theme}")
     assert not stage.complaints
 
 
 async def test_without_script_everything_is_there_and_can_be_done(stage: Stage) -> None:
-    await furnish(stage)
+    await furnish(stage.pipeline, stage.now)
     page = await stage.page("/?tab=open", java_script_enabled=False, **DESK)
     await page.locator(".row", has_text="checkout").get_by_role("button", name="Acknowledge").click()
     page = await stage.page("/incidents/INC-3", java_script_enabled=False, **DESK)
@@ -248,22 +192,6 @@ async def test_without_script_everything_is_there_and_can_be_done(stage: Stage) 
     await page.get_by_label("What you saw or did").fill("no script here")
     await page.get_by_role("button", name="Write it down").click()
     await expect(page.locator(".timeline")).to_contain_text("no script here")
-
-
-async def test_touch_targets_are_large_enough_and_a_record_prints(stage: Stage) -> None:
-    await furnish(stage)
-    for path in ("/?tab=open", "/incidents/INC-1"):
-        page = await stage.page(path, **PHONE)
-        small = await page.evaluate(
-            """() => [...document.querySelectorAll("button, summary, select, nav a, input[type=search]")]
-            .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML)"""
-        )
-        assert not small
-        heights = await page.locator(".row").evaluate_all("rows => rows.map(row => row.offsetHeight)")
-        assert all(height >= 44 for height in heights)
-    await page.emulate_media(media="print")
-    await expect(page.get_by_role("button", name="Acknowledge")).to_be_hidden()
-    await stage.picture(page, "incident-print", whole=True)
 
 
 async def test_the_detectors_own_trouble_appears_and_goes_by_itself(stage: Stage) -> None:

@@ -59,6 +59,8 @@ class Sign:
     expected: str
     chart: bool
     alt: str
+    limit: str = ""
+    """What it must not reach, where nothing says what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,6 @@ class Moment:
 
     at: int
     who: str
-    what: str
     human: bool
     minor: bool
     lines: tuple[str, ...]
@@ -84,7 +85,10 @@ def sign(symptom: Symptom, now: int) -> Sign:
         expected = f"at least {quantity(low, measure)}"
     value = quantity(symptom.value, measure) if symptom.value is not None else ""
     drawn = symptom.evidence is not None and len(symptom.evidence.value) > 1
-    return Sign(symptom, value, expected, drawn, alt_text(symptom, now) if drawn else "")
+    limit = ""
+    if symptom.evidence is not None and symptom.evidence.limit is not None:
+        limit = f"the limit is {quantity(symptom.evidence.limit, measure)}"
+    return Sign(symptom, value, expected, drawn, alt_text(symptom, now) if drawn else "", limit)
 
 
 def moment(entry: TimelineEntry) -> Moment:
@@ -94,7 +98,7 @@ def moment(entry: TimelineEntry) -> Moment:
         lines = tuple(str(entry.data.get("text", "")).splitlines()[:200]) or ("",)
     else:
         lines = (sentence(entry),)
-    return Moment(entry.at, plain(entry.who, 80), entry.what, human, not human and entry.what in _NOISY, lines)
+    return Moment(entry.at, plain(entry.who, 80), human, not human and entry.what in _NOISY, lines)
 
 
 def possible(ticket: Ticket, viewer: Person) -> dict[str, bool]:
@@ -121,7 +125,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
         timeline = await deps.desk.timeline(ticket.key, viewer)
         symptoms = sorted(ticket.symptoms, key=lambda s: (s.first_at, s.id))
         signs = [sign(symptom, now) for symptom in symptoms]
-        lead = telling(symptoms)
+        lead, told = telling(symptoms), leading(ticket)
         word = shape(ticket)
         options = deps.actions.policy.tickets
         basics = questions(ticket.category, options.questions)
@@ -129,6 +133,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
             request, "incident.html", here, code=trouble.status if trouble else 200, ticket=ticket, now=now,
             shape=word[0], word=word[1], title=title(ticket), signs=signs,
             lead=next((s for s in signs if lead is not None and s.symptom.id == lead.id), None),
+            seen=next((s for s in signs if told is not None and s.symptom.id == told.id and s.value), None),
             runbook=_runbook(ticket, deps), can=possible(ticket, viewer), tiers=_tiers(ticket), resolutions=RESOLUTIONS,
             suggested=_suggested(ticket, timeline), active=sum(s.active for s in symptoms), trouble=trouble,
             timeline=[moment(entry) for entry in timeline[-_MOST_ENTRIES:]][::-1],

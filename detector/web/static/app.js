@@ -7,6 +7,7 @@ tick(document);
 setInterval(() => { if (!document.hidden) tick(document); }, 1000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(document); });
 keys();
-const tab = document.querySelector(".tabs [aria-current]");
-if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft;
+for (const tab of document.querySelectorAll(".tabs [aria-current], .top nav [aria-current]")) {
+  tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft;
+}
 follow();

@@ -1,7 +1,7 @@
 // j k o a e r ? for those who keep their hands on the keyboard; never while somebody writes.
 export function keys() {
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select, dialog")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input:not([type=checkbox]), textarea, select, dialog")) return;
     const act = (document.body.dataset.page === "board" ? board : incident)[event.key] ?? both[event.key];
     if (act) { event.preventDefault(); act(); }
   });
@@ -31,6 +31,7 @@ function open(anchor = "") {
 const board = {
   j: () => step(1), k: () => step(-1), o: () => open(), e: () => open("#open-escalate"), r: () => open("#open-resolve"),
   a: () => here()?.querySelector(".ack button")?.click(),
+  x: () => here()?.querySelector(".pick-row input")?.click(),
 };
 
 function unfold(name) {
@@ -46,4 +47,6 @@ const incident = {
   e: () => unfold("escalate"), r: () => unfold("resolve"),
 };
 
-if (location.hash.startsWith("#open-")) unfold(location.hash.slice(6));
+const named = () => { if (location.hash.startsWith("#open-")) unfold(location.hash.slice(6)); };
+addEventListener("hashchange", named);
+named();

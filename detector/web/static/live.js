@@ -1,4 +1,5 @@
-// Live facts: the server says that something changed, the page reads itself anew and takes over what differs.
+// Live facts: the server says that something changed, the page reads itself anew and takes over what differs. On the
+// other pages only the status line lives.
 // Nothing moves under a pointer or a finger: while somebody is at the list, new rows wait behind "n new".
 import { tick } from "./times.js";
 
@@ -6,15 +7,16 @@ const QUIET = 250, LEAST = 1000, BUSY = 4000, FRESH = 10_000;
 let touched = -Infinity, timer = 0, reading = false, again = false, lastRead = 0;
 
 export function follow() {
-  const page = document.body.dataset.page;
-  if (!["board", "incident", "services"].includes(page) || !("EventSource" in window)) return;
+  const page = document.body.dataset.page, whole = ["board", "incident", "services"].includes(page);
+  if (!("EventSource" in window)) return;
   watchHands();
   let source = null;
   const open = () => {
     source = new EventSource(`/api/events?last=${encodeURIComponent(document.body.dataset.here)}`);
     source.addEventListener("open", () => connection(true));
     source.addEventListener("error", () => connection(false));
-    source.addEventListener("status", (event) => status(JSON.parse(event.data)));
+    source.addEventListener("status", (event) => status(JSON.parse(event.data), whole));
+    if (!whole) return;
     source.addEventListener("reset", soon);
     source.addEventListener("ticket", (event) => {
       document.body.dataset.here = event.lastEventId;
@@ -24,9 +26,16 @@ export function follow() {
   };
   open();
   // A page that comes back from the browser's cache, or whose stream was refused for good, begins anew.
-  addEventListener("pageshow", (event) => { if (event.persisted) { source.close(); open(); soon(); } });
+  const anew = () => { source.close(); open(); if (whole) soon(); };
+  addEventListener("pageshow", (event) => { if (event.persisted) anew(); });
   addEventListener("pagehide", () => source.close());
-  setInterval(() => { if (source.readyState === EventSource.CLOSED && !document.hidden) { open(); soon(); } }, 15_000);
+  setInterval(() => { if (source.readyState === EventSource.CLOSED && !document.hidden) anew(); }, 15_000);
+  // A browser opens six connections to one place: tabs that nobody sees leave them to others, all but the board, whose
+  // title counts.
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && source.readyState === EventSource.CLOSED) anew();
+    else if (document.hidden && page !== "board") source.close();
+  });
   document.querySelector("[data-waiting]")?.addEventListener("click", () => { touched = -Infinity; read(); });
 }
 
@@ -35,7 +44,7 @@ function connection(live) {
   if (sign) sign.hidden = live;
 }
 
-function status(facts) {
+function status(facts, whole) {
   for (const series of document.querySelectorAll("[data-series]")) {
     series.textContent = facts.series.toLocaleString("en");
   }
@@ -45,7 +54,7 @@ function status(facts) {
   }
   // The first evaluation, and what began or ceased to trouble the detector itself, are worth reading the page anew.
   const evaluated = !facts.evaluated_at || document.querySelector("[data-evaluated]");
-  if (!evaluated || facts.problems !== document.querySelectorAll(".trouble li").length) soon();
+  if (whole && (!evaluated || facts.problems !== document.querySelectorAll(".trouble li").length)) soon();
 }
 
 function watchHands() {
@@ -69,7 +78,7 @@ async function read() {
   reading = true;
   lastRead = performance.now();
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+    const answer = await fetch(place(), { headers: { Accept: "text/html" }, cache: "no-store" });
     // The session is over: the login says so.
     if (answer.redirected) return location.reload();
     if (answer.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
@@ -81,12 +90,18 @@ async function read() {
   }
 }
 
+// Also where a form was refused: the address is then the act's, which cannot be read.
+function place() {
+  const key = document.querySelector(".incident")?.dataset.key;
+  return key ? `/incidents/${encodeURIComponent(key)}` : location.href;
+}
+
 function take(fresh) {
   document.title = fresh.title;
   for (const region of fresh.querySelectorAll("[data-live]")) {
     const old = document.querySelector(`[data-live="${region.dataset.live}"]`);
     if (old) replace(old, region);
-    else return location.reload();
+    else if (![...document.querySelectorAll("[data-live]")].some(inUse)) return location.reload();
   }
   rows(fresh);
   tick(document);
@@ -96,11 +111,13 @@ function take(fresh) {
 function replace(old, region) {
   if (inUse(old)) return;
   if (plainly(old) === plainly(region)) return;
-  const unfolded = [...old.querySelectorAll("details")].map((details) => details.open);
+  const unfolded = new Map([...old.querySelectorAll("details")].map((details, i) => [named(details, i), details.open]));
   old.className = region.className;
   old.replaceChildren(...document.importNode(region, true).childNodes);
-  old.querySelectorAll("details").forEach((details, i) => { details.open = unfolded[i] ?? false; });
+  old.querySelectorAll("details").forEach((details, i) => { details.open = unfolded.get(named(details, i)) ?? false; });
 }
+
+const named = (details, i) => details.querySelector("summary").id || i;
 
 function inUse(region) {
   if (region.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) return true;
@@ -135,11 +152,14 @@ function rows(fresh) {
     if (!old || plainly(old) === plainly(row)) continue;
     const changed = old.dataset.version !== row.dataset.version;
     const here = old.classList.contains("here"), marked = old.classList.contains("fresh");
+    const chosen = old.querySelector(".pick-row input")?.checked;
     old.className = row.className;
     old.classList.toggle("here", here);
     old.classList.toggle("fresh", marked);
     old.dataset.version = row.dataset.version;
     old.replaceChildren(...document.importNode(row, true).childNodes);
+    const box = old.querySelector(".pick-row input");
+    if (box && chosen) box.checked = true;
     if (changed) mark(old);
   }
   const keys = new Set(wanted.map((row) => row.dataset.key));
