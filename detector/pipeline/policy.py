@@ -9,6 +9,7 @@ from detector.incidents.mute import NoiseOptions
 from detector.incidents.options import IncidentOptions
 from detector.nouns import Level, Ticket
 from detector.oncall.options import OnCallOptions
+from detector.tickets.allowed import NoSuchTicket
 from detector.tickets.options import TicketOptions
 from detector.tickets.triage import LEVELS, ServiceFacts
 
@@ -17,10 +18,6 @@ class Busy(Exception):
     """Too many posts wait for the desk: answer 503 with Retry-After."""
 
     retry_after = 2
-
-
-class NoSuchTicket(LookupError):
-    """There is no such ticket for this viewer."""
 
 
 @dataclass(frozen=True)
@@ -45,3 +42,6 @@ class Policy:
             users, business = [*users, "medium"], [*business, "medium"]
         team, runbook = (own.team, own.runbook) if own is not None else (None, "")
         return ServiceFacts(max(users, key=LEVELS.index), max(business, key=LEVELS.index), team, runbook)
+
+
+__all__ = ["Busy", "NoSuchTicket", "Policy"]

@@ -10,6 +10,10 @@ class NotAllowed(Exception):
     """What was asked cannot be done to this ticket; the message says why, and what can."""
 
 
+class NoSuchTicket(LookupError):
+    """There is no such ticket for this viewer."""
+
+
 def alive(ticket: Ticket, verb: str) -> None:
     """Raises where the ticket has ended."""
     if ticket.state in ENDED:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from detector.nouns import Problem, Ticket, Viewer
-from detector.tickets.allowed import NotAllowed
+from detector.tickets.allowed import NoSuchTicket, NotAllowed
 from detector.tickets.desk import Desk
 from detector.tickets.options import TicketOptions
 from detector.tickets.problems import Problems
@@ -25,11 +25,14 @@ class Arguments:
         self, ticket: Ticket, action: str, viewer: Viewer, given: Mapping[str, Any], tickets: Iterable[Ticket]
     ) -> dict[str, Any]:
         """What :data:`detector.tickets.acts.ACTIONS` takes for ``action``; ``tickets``: those on the board. Raises
-        NotAllowed for a key that opens nothing to this viewer."""
+        NoSuchTicket or NotAllowed for a key that opens nothing to this viewer."""
         options = self._options()
         match action:
             case "merge":
-                return {**given, "into": await self._ticket(str(given.get("into", "")), viewer)}
+                into = str(given.get("into", ""))
+                if (found := await self._desk.ticket(into, viewer)) is None:
+                    raise NoSuchTicket(into)
+                return {**given, "into": found}
             case "link":
                 return {**given, "to": await self._linkable(str(given.get("to", "")), viewer)}
             case "split":
