@@ -30,7 +30,8 @@ RUNBOOK = {
     "actions": [
         {"name": "grow", "says": "The volume grows by 10 GiB", "url": "https://deploy.example.org/hooks/grow",
          "body": '{"incident": "$key", "item": "$item"}', "every": "0s"},
-        {"name": "clean", "says": "Dumps older than a week are removed", "url": "https://deploy.example.org/hooks/" + "c" * 120},
+        {"name": "clean", "says": "Dumps older than a week are removed",
+         "url": "https://deploy.example.org/hooks/" + "c" * 120},
     ],
 }  # fmt: skip
 
