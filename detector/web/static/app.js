@@ -8,6 +8,8 @@ setInterval(() => { if (!document.hidden) tick(document); }, 1000);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(document); });
 keys();
 for (const tab of document.querySelectorAll(".tabs [aria-current], .top nav [aria-current]")) {
-  tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft;
+  // As far as need be and no further: what stands first stays in sight where it can.
+  const line = tab.parentElement;
+  line.scrollLeft = tab.offsetLeft - line.offsetLeft + tab.offsetWidth + 48 - line.clientWidth;
 }
 follow();
