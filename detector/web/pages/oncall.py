@@ -41,7 +41,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
     async def test(request: web.Request) -> web.Response:
         who = (await form(request, deps.options.limits.body)).get("person", "").strip()
         try:
-            sent = await tested(deps, who)
+            sent = await tested(deps, who, request[VIEWER].name)
         except Problem as problem:
             if problem.status not in (404, 409):
                 raise
