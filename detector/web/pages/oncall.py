@@ -53,4 +53,4 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
 
 def _long(shift: Shift) -> str:
     hours = (shift.end - shift.start) / 3_600_000
-    return f"{hours / 24:.3g} days" if hours >= 48 else f"{hours:.3g} h"
+    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.3g} h"
