@@ -99,7 +99,7 @@ class Health:
 
     def oncall(self) -> list[OnCallFact]:
         root = self._loaded().root
-        reached = {person.name: person.channels for person in root.oncall.people}
+        reached = {p.name: tuple(dict.fromkeys(r.channel for r in p.rules)) for p in root.oncall.people}
         facts = []
         for schedule in root.oncall.schedules:
             people = on_call(schedule, self._clock.now())

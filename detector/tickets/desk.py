@@ -294,7 +294,7 @@ class Desk:
         """Tickets outside shadow that were open at some moment from ``start`` to ``end`` (ms), the last two thousand of
         them, oldest first."""
         t = schema.tickets
-        statement = _visible(select(t.c.id, t.c.version, t.c.doc), viewer).where(
+        statement = _visible(select(t.c.id, t.c.version), viewer).where(
             t.c.mode != "shadow", t.c.opened_at < end, t.c.ended_at.is_(None) | (t.c.ended_at >= start)
         )
         return (await self._tickets(statement.order_by(t.c.id.desc()).limit(4 * MOST)))[::-1]

@@ -83,7 +83,7 @@ async def test_whoever_was_called_sees_the_incident_without_a_login_and_takes_it
     async with home(tmp_path) as h:
         await h.house.pipeline.step([filling()], [], NOW)
         link = h.links.called(["INC-1"], ANN, NOW)
-        await h.get("/incidents/INC-1", 401)
+        assert (await h.house.client.get("/incidents/INC-1")).status == 401
         for _ in range(3):  # a scanner of mail looks several times
             seen = await h.get(link)
         assert "Free space on /data falls" in seen

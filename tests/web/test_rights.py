@@ -237,7 +237,7 @@ def addresses(home: House) -> Iterator[str]:
     values = {
         "key": ("INC-1", KEY), "symptom": ("x",), "name": ("app.css", "job", "summary.json", "incidents.json"),
         "token": (f"{KEY}.x",), "id": ("x", "1"),
-        "action": ("ack",),
+        "action": ("ack",), "schedule": ("web",), "person": ("ann",),
     }  # fmt: skip
     for route in home.client.app.router.routes():  # type: ignore[union-attr]
         if route.method != "GET" or route.resource is None:

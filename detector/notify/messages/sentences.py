@@ -190,7 +190,8 @@ def _delivered(data: Data, at: int, zone: tzinfo) -> str:
     channel = _text(data, "channel", 60) or "a channel"
     if data.get("result") == "dead":
         return f"{channel} could not be told" + _because(data)
-    return f"{channel} was told"
+    person = _text(data, "person", 60)
+    return f"{person} was told on {channel}" if person else f"{channel} was told"
 
 
 _WORDINGS: Mapping[str, Callable[[Data, int, tzinfo], str]] = {

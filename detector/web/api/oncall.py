@@ -65,7 +65,7 @@ def routes(deps: Deps) -> list[web.RouteDef]:
                errors=(404, 409, 422))  # fmt: skip
     async def send_test(request: web.Request) -> web.Response:
         body = await json_body(request, models.SendTest, deps.options.limits.body)
-        sent = await tested(deps, body.person)
+        sent = await tested(deps, body.person, request[VIEWER].name)
         items = [{"channel": channel, "sent": not error, "error": error} for channel, error in sent]
         return web.json_response({"items": items})
 
@@ -78,10 +78,12 @@ def routes(deps: Deps) -> list[web.RouteDef]:
     ]
 
 
-async def tested(deps: Deps, who: str) -> Sequence[tuple[str, str]]:
-    """Send it; 404 for whom nobody knows, 409 where one was sent just now."""
+async def tested(deps: Deps, who: str, asker: str) -> Sequence[tuple[str, str]]:
+    """Send it, and write down who asked for it; 404 for whom nobody knows, 409 where one was sent just now."""
     try:
-        return await deps.duty.send_test(who)
+        sent = await deps.duty.send_test(who)
+        await deps.people.audit(asker, "test-message", who, {"failed": [name for name, error in sent if error]})
+        return sent
     except LookupError as error:
         raise Problem(404, f"{error.args[0]}.") from None
     except ValueError as error:

@@ -41,7 +41,7 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
     async def test(request: web.Request) -> web.Response:
         who = (await form(request, deps.options.limits.body)).get("person", "").strip()
         try:
-            sent = await tested(deps, who)
+            sent = await tested(deps, who, request[VIEWER].name)
         except Problem as problem:
             if problem.status not in (404, 409):
                 raise
@@ -53,4 +53,4 @@ def routes(deps: Deps, layout: Layout) -> list[web.RouteDef]:
 
 def _long(shift: Shift) -> str:
     hours = (shift.end - shift.start) / 3_600_000
-    return f"{hours / 24:.3g} days" if hours >= 48 else f"{hours:.3g} h"
+    return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.3g} h"
