@@ -19,11 +19,11 @@ from tests.wire import REMOTE_WRITE, remote_write
 
 
 @asynccontextmanager
-async def running(home: Path, config: str = "{}") -> AsyncIterator[App]:
+async def running(home: Path, config: str = "{}", listen: str = "127.0.0.1:0") -> AsyncIterator[App]:
     home.mkdir(exist_ok=True)
     file = home / "detector.yml"
     file.write_text(config)
-    app = App(load(file), Settings("127.0.0.1:0", home / "data"))
+    app = App(load(file), Settings(listen, home / "data"))
     await app.start()
     try:
         yield app

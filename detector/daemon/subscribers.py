@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from aiohttp.abc import AbstractResolver
@@ -16,7 +17,7 @@ from detector.incidents.mute import windows
 from detector.notify.channels import Channel, DeliveryError, Limits, Receipt, Refused
 from detector.notify.channels.hooks import CHANNEL as HOOK
 from detector.notify.channels.hooks import Hosts, StatusHooks
-from detector.notify.channels.letters import Letters
+from detector.notify.channels.letters import Letters, SmtpOptions
 from detector.notify.messages import Envelope, Message, update
 from detector.nouns import Notification, Ticket
 from detector.tickets.audience import MAIL
@@ -57,11 +58,13 @@ class Telling:
             elif kind == "webhook":
                 found[name] = (options, self.hooks(Hosts(hosts), url))
             elif root.mail.smtp is not None:
-                sender = root.mail.name_and_address
-                wording = self._wording(self._letter, url, sender[1].rpartition("@")[2])
-                letters = Letters(root.mail.smtp, sender, folder, self._clock, wording, MAIL)
-                found[name] = (options, Personal(letters, self._ended))
+                found[name] = (options, self.letters(root.mail.smtp, root.mail.name_and_address, folder, url))
         return found
+
+    def letters(self, options: SmtpOptions, sender: tuple[str, str], folder: Path, url: str) -> Channel:
+        """The channel of mails; ``url``: where pages are reached, ``folder``: of the configuration."""
+        wording = self._wording(self._letter, url, sender[1].rpartition("@")[2])
+        return Personal(Letters(options, sender, folder, self._clock, wording, MAIL), self._ended)
 
     def hooks(self, hosts: Hosts, url: str, resolver: AbstractResolver | None = None) -> Channel:
         """The channel of webhooks; ``url``: where pages are reached."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from icalendar import Calendar
 
 from detector.config.mail import MailOptions
 from detector.daemon.mail import Inbox, letters
@@ -26,7 +27,7 @@ from detector.tickets.commit import Committed
 from detector.tickets.database import address
 from detector.tickets.outbox import Outbox
 from detector.web.links import Links
-from tests.rows import HOUR, MINUTE, NOW
+from tests.rows import HOUR, MINUTE, NOW, symptom
 from tests.smtp import Post, said, smtp_server
 from tests.web.house import House, house
 
@@ -248,6 +249,81 @@ async def test_P01_an_agent_logs_a_call_on_a_users_behalf(desk: Desk) -> None:
         assert opened.data["reporter"]["name"] == name
         assert sentence(opened) == "Reported by a call"
     assert (await desk.letter())["To"] == "kim@example.org", "who called hears of it by mail"
+
+
+# --- a call -----------------------------------------------------------------------------------------------------------
+
+
+async def test_P04_everybody_who_is_asked_to_a_call_gets_it_by_mail_for_their_calendar(desk: Desk) -> None:
+    await desk.send("Nothing can be bought", message_id="<first@kim.example.org>")
+    await desk.letter()
+    await desk.act(
+        "bridge", link="https://meet.example/7", dial_in="+49 30 1 #7", at=NOW + 2 * HOUR, minutes=30,
+        attendees=["ben@example.org", "KIM@example.org", "Ben@Example.org", "+49 30 2", "x@y.org, z@y.org"],
+        text="Have your order's number at hand.",
+    )  # fmt: skip
+    by = {letter["To"]: letter for letter in [await desk.letter(), await desk.letter()]}
+    assert {to.casefold() for to in by} == {"kim@example.org", "ben@example.org"}
+    for letter in by.values():
+        assert letter["Subject"] == "[INC-1] The shop is white"
+        assert "Have your order's number at hand." in said(letter)
+        assert "Where: https://meet.example/7 or +49 30 1 #7" in said(letter)
+        assert "Wednesday, 18 Nov 2026 13:06 (UTC), for 30 min" in said(letter)
+        [attached] = letter.iter_attachments()
+        assert (attached.get_content_type(), attached["Content-Type"].params["method"]) == ("text/calendar", "PUBLISH")
+        [event] = Calendar.from_ical(attached.get_content()).walk("VEVENT")
+        assert event["uid"] == "INC-1-bridge-1@desk.example.org"
+        assert event["dtstart"].dt.timestamp() * 1000 == NOW + 2 * HOUR
+        assert event["location"] == "https://meet.example/7 or +49 30 1 #7"
+    kim, ben = by["kim@example.org"], by.get("Ben@Example.org", by.get("ben@example.org"))
+    assert ben is not None
+    assert f"{URL}/my/INC-1." in said(kim)
+    assert "/my/" not in said(ben) + said(ben, "html"), "the reporter's page is the reporter's"
+    assert "<first@kim.example.org>" in kim["References"]
+    assert ben["References"] is None, "what the reporter wrote is nobody else's"
+    assert await desk.answer(ben, "I cannot come.", sender="Ben <ben@example.org>") == "stored"
+    assert await desk.answers() == ["(Ben, ben@example.org:) I cannot come."]
+    async with asyncio.timeout(20):
+        while [sentence(entry) for entry in await desk.timeline()].count("Invited to the call") < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    await desk.act("bridge", link="https://meet.example/8", attendees=["ben@example.org"])
+    again = [await desk.letter(), await desk.letter()]
+    assert all("https://meet.example/8" in said(letter) for letter in again)
+    assert len(desk.server.raw) == 5
+
+
+async def test_P04_a_call_about_what_was_detected_is_written_to_who_is_asked(desk: Desk) -> None:
+    await desk.pipeline.step([symptom(left=HOUR)], [], NOW)
+    await desk.act("bridge", link="https://meet.example/7", attendees=["ben@example.org"])
+    letter = await desk.letter()
+    assert letter["To"] == "ben@example.org"
+    assert len(list(letter.iter_attachments())) == 1
+
+
+async def test_P04_where_a_confidential_call_takes_place_is_in_no_mail(desk: Desk) -> None:
+    await desk.send("A list is public", to="security@example.org", subject="A leak")
+    await desk.letter()
+    await desk.act("bridge", who=SECURITY, link="https://meet.example/7", attendees=["ben@example.org"], text="a leak")
+    letter = await desk.letter()
+    assert letter["To"] == "kim@example.org"
+    assert list(letter.iter_attachments()) == []
+    for text in (letter["Subject"], said(letter), said(letter, "html")):
+        assert "meet.example" not in text
+        assert "leak" not in text
+    link = re.search(rf"{URL}(/my/\S+)", said(letter))
+    assert link is not None
+    assert "https://meet.example/7" in await (await desk.house.client.get(link[1])).text()
+    assert len(desk.server.raw) == 2
+
+
+async def test_P14_whoever_reported_it_hears_what_the_public_is_told(desk: Desk) -> None:
+    await desk.send("Nothing can be bought")
+    await desk.letter()
+    await desk.act("decide", kind="incident")
+    await desk.act("publish", status="investigating", body="The shop is down.")
+    letter = await desk.letter()
+    assert "The shop is down." in said(letter)
+    assert "on our status page" in said(letter)
 
 
 # --- the process of one ticket ----------------------------------------------------------------------------------------

@@ -101,6 +101,21 @@ async def test_a_mail_is_remembered_with_what_it_did_or_neither_is() -> None:
         assert await pipeline.desk.ticket("INC-2", ANN) is None
 
 
+async def test_a_call_is_written_once_to_each_and_whoever_is_away_holds_up_nobody() -> None:
+    async with rows() as pipeline:
+        pipeline.desk.letters = True
+        await pipeline.report(Report("It is down", NOW, KIM))
+        asked = ["ben@example.org", "Ben@example.org", "kim@example.org", "lou@example.org", "Room 7"]
+        await pipeline.act("INC-1", "bridge", ANN, now=NOW + 1, link="https://meet.example/7", attendees=asked)
+        found = [to.casefold() for event, to, _ in await owed(pipeline) if event == "call"]
+        assert sorted(found) == ["ben@example.org", "kim@example.org", "lou@example.org"]
+        o = schema.outbox
+        async with pipeline.desk.engine.connect() as connection:
+            threads = (await connection.execute(select(o.c.dedup_key).where(o.c.channel == CHANNEL))).scalars().all()
+        assert len(threads) == 4, "and the confirmation"
+        assert len(set(threads)) == 3
+
+
 async def test_letters_are_a_function_of_ticket_and_changes() -> None:
     async with rows() as pipeline:
         told: list[object] = []
