@@ -168,6 +168,8 @@ class Deliverer:
                 log.exception("channel %s: the outbox failed; trying again in 5 s", channel.name)
                 self._failures.labels(channel.name, "crashed").inc()
                 due = self._clock.now() + _OUTBOX_RETRY_MS
+            if self._workers.get(channel.name) is not asyncio.current_task():
+                return  # somebody's wait_for kept the cancellation to itself, as Python 3.11's does
             if self._draining and (due is None or due > self._clock.now()):
                 return
             await self._rest(wake, due)
