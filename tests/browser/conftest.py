@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -71,7 +72,9 @@ class Stage:
         return page
 
     async def picture(self, page: Page, name: str, whole: bool = False) -> None:
-        """Keep a screenshot to be looked at."""
+        """Keep a screenshot to be looked at, where DETECTOR_PICTURES asks for it: a hundred of them cost half a minute."""
+        if not os.environ.get("DETECTOR_PICTURES"):
+            return
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         await page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=whole)
 
