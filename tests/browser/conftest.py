@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest_asyncio
@@ -16,9 +20,11 @@ from detector.charts.render import Renderer
 from detector.charts.specs import symptom_spec
 from detector.clock import SystemClock
 from detector.config.compose import Root
+from detector.daemon.duty import Duty
 from detector.nouns import ChangeEvent, Symptom
 from detector.pipeline import Pipeline
 from detector.telemetry import Telemetry
+from detector.tickets.database import address
 from detector.web.app import create_app
 from detector.web.deps import Theme
 from detector.web.links import Links
@@ -26,6 +32,7 @@ from detector.web.options import WebConfig, WebOptions
 from tests.browser.furniture import facts, furnish_everything
 from tests.conftest import ROOT, binary
 from tests.rows import rows
+from tests.web.crew import SHM
 from tests.web.house import deps
 
 ARGUMENTS = (
@@ -71,7 +78,9 @@ class Stage:
         return page
 
     async def picture(self, page: Page, name: str, whole: bool = False) -> None:
-        """Keep a screenshot to be looked at."""
+        """Keep a screenshot to be looked at, where DETECTOR_PICTURES asks for it: a hundred cost half a minute."""
+        if not os.environ.get("DETECTOR_PICTURES"):
+            return
         ARTEFACTS.mkdir(parents=True, exist_ok=True)
         await page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=whole)
 
@@ -132,27 +141,42 @@ async def _served(
     contexts: Callable[..., Awaitable[BrowserContext]], renderer: Renderer
 ) -> AsyncIterator[Stage]:  # fmt: skip
     clock, problems = SystemClock(), list[str]()
-    async with rows() as pipeline:
-        telemetry = pipeline._telemetry
+    # A file: in memory there is one connection, on which a page's readers would end a writer's transaction.
+    with TemporaryDirectory(dir=SHM if Path(SHM).is_dir() else None) as folder:
+        async with rows(url=address(Path(folder) / "desk.db")) as pipeline:
+            async with _room(contexts, renderer, pipeline, clock, problems) as made:
+                yield made
 
-        async def chart(
-            symptom: Symptom, theme: Theme, width: int, height: int, changes: Sequence[ChangeEvent] = ()
-        ) -> bytes | None:
-            marks = [change.at for change in changes]
-            spec = symptom_spec(symptom, clock.now(), theme, width=width, height=height, changed=marks)
-            return (await renderer.svg(spec)).encode()
 
-        made = deps(pipeline, clock, telemetry, WebOptions(), WebConfig())
-        status = made.status
-        made = replace(
-            made, chart=chart, status=lambda: replace(status(), problems=tuple(problems)),
-            services=lambda: facts(pipeline), needs=lambda service: pipeline.policy.catalogue.needs(service),
-            settings=lambda: Root().model_dump(mode="json", by_alias=True),
-        )  # fmt: skip
-        server = TestServer(create_app(made))
-        await server.start_server()
-        try:
-            url = str(server.make_url("")).rstrip("/")
-            yield Stage(url, pipeline, clock, contexts, [], problems, made.links)
-        finally:
-            await server.close()
+@asynccontextmanager
+async def _room(
+    contexts: Callable[..., Awaitable[BrowserContext]], renderer: Renderer, pipeline: Pipeline, clock: SystemClock,
+    problems: list[str],
+) -> AsyncIterator[Stage]:  # fmt: skip
+    telemetry = pipeline._telemetry
+
+    async def chart(
+        symptom: Symptom, theme: Theme, width: int, height: int, changes: Sequence[ChangeEvent] = ()
+    ) -> bytes | None:
+        marks = [change.at for change in changes]
+        spec = symptom_spec(symptom, clock.now(), theme, width=width, height=height, changed=marks)
+        return (await renderer.svg(spec)).encode()
+
+    async def send(channel: str, path: str) -> None:
+        """Every channel takes every test message."""
+
+    made = deps(pipeline, clock, telemetry, WebOptions(), WebConfig())
+    duty = Duty(lambda: pipeline.policy.oncall, lambda: UTC, pipeline, made.links, clock, telemetry, send)
+    status = made.status
+    made = replace(
+        made, chart=chart, status=lambda: replace(status(), problems=tuple(problems)),
+        services=lambda: facts(pipeline), needs=lambda service: pipeline.policy.catalogue.needs(service),
+        duty=duty, settings=lambda: Root().model_dump(mode="json", by_alias=True),
+    )  # fmt: skip
+    server = TestServer(create_app(made))
+    await server.start_server()
+    try:
+        url = str(server.make_url("")).rstrip("/")
+        yield Stage(url, pipeline, clock, contexts, [], problems, made.links)
+    finally:
+        await server.close()

@@ -9,6 +9,7 @@ from typing import Any
 from detector.incidents.catalogue import Catalogue, CatalogueOptions
 from detector.incidents.mute import NoiseOptions
 from detector.nouns import SYSTEM, Alert, ChangeEvent, Problem, Report, Reporter, Silence, Viewer
+from detector.oncall.options import OnCallOptions
 from detector.pipeline import Pipeline, Policy
 from detector.tickets.options import TicketOptions
 from detector.web.deps import ServiceFact
@@ -22,6 +23,15 @@ ANN, BEN = Viewer("ann"), Viewer("ben")
 SERVICES = {
     "shop": ("checkout", "search-api", HOSTILE), "checkout": ("postgres", "mailer", LONG), "search-api": ("postgres",),
     "mailer": ("storage",), "postgres": ("storage",), LONG: ("storage",), HOSTILE: (), "storage": (),
+}  # fmt: skip
+ROSTER = {
+    "people": [{"name": "ann", "channels": ["ann"]}, {"name": "ben", "channels": ["ben"]},
+               {"name": HOSTILE[:60], "channels": []}],
+    "schedules": [
+        {"name": "web", "zone": "Europe/Berlin", "layers": [{"people": ["ann", "ben"]}]},
+        {"name": "desk in the day", "layers": [{"people": ["ben"], "days": ["mon", "tue", "wed", "thu", "fri"]}]},
+    ],
+    "policies": [{"name": "all", "steps": [{"schedule": "web"}, {"person": "ben"}]}],
 }  # fmt: skip
 RUNBOOK = {
     "name": "Disk fills up", "categories": ["capacity/disk"], "link": "https://runbooks.example.org/disk",
@@ -78,6 +88,7 @@ def policy(now: int) -> Policy:
         catalogue=Catalogue(CatalogueOptions.model_validate({"services": services})),
         noise=NoiseOptions.model_validate({"maintenance": [window]}),
         tickets=TicketOptions.model_validate({"response": {"runbooks": [RUNBOOK]}}),
+        oncall=OnCallOptions.model_validate(ROSTER),
     )
 
 
@@ -90,6 +101,7 @@ def facts(pipeline: Pipeline) -> list[ServiceFact]:
 
 async def furnish_everything(pipeline: Pipeline, now: int) -> None:
     """:func:`furnish`, and whatever else pages can show: past, silences, changes, public words, calls, problems."""
+    pipeline.desk.subscribed = ("email", "webhook")
     await furnish(pipeline, now)
     # Before there is a catalogue: what was apart is not one incident with what rests on it.
     await _past(pipeline, now - 9 * DAY)

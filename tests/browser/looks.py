@@ -7,6 +7,7 @@ from typing import Any
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page
 
+AXE = Axe().axe_script
 SMALL = """() => [...document.querySelectorAll(
   "button, summary, select, textarea, nav a, input:not([type=hidden], [type=checkbox], [type=radio]), "
   + "label:has([type=checkbox], [type=radio]), .row, body > footer a, .asides a"
@@ -24,7 +25,7 @@ CLIPPED = """() => [...document.querySelectorAll("button, summary, .tabs a, nav 
 async def violations(page: Page, *rules: str) -> list[str]:
     """What axe finds that is serious, each with where it is; without ``rules`` by all of them."""
     if not await page.evaluate("'axe' in window"):
-        await page.evaluate(Axe().axe_script)
+        await page.evaluate(AXE)
     options: dict[str, Any] = {"resultTypes": ["violations"]} | ({"runOnly": rules} if rules else {})
     found = await page.evaluate("options => axe.run(options)", options)
     return [

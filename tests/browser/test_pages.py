@@ -32,6 +32,10 @@ PAGES = {
     "reporter": "{my:INC-8}",
     "silences": "/silences",
     "silences-new": "/silences?incident=INC-1",
+    "oncall": "/oncall",
+    "called": "{a:INC-1}",
+    "called-several": "{a:INC-1,INC-3,INC-5}",
+    "proof": "{proof}",
     "services": "/services",
     "problems": "/problems",
     "statistics": "/statistics",
@@ -41,7 +45,8 @@ PAGES = {
     "status": "/status",
     "not-found": "/nowhere",
 }
-"""Name of its picture: where it is. ``{my:KEY}`` is the page of whoever reported it."""
+"""Name of its picture: where it is. ``{my:KEY}`` is the page of whoever reported it, ``{a:KEYS}`` of whoever was
+called, ``{proof}`` of whoever got a test message. Pages behind a login are in ``test_login.py``."""
 MOST_BYTES = 150_000
 """Of a page and of all that it loads, unpacked."""
 WALKED = ("board-found", "incident-predicted", "incident-reported", "services", "silences-new")
@@ -77,7 +82,13 @@ async def look(request: pytest.FixtureRequest, furnished: Stage) -> AsyncIterato
 
 
 def address(stage: Stage, path: str) -> str:
-    return stage.url + (stage.links.path(path[4:-1]) if path.startswith("{my:") else path)
+    kind, _, keys = path.strip("{}").partition(":")
+    signed = {
+        "my": lambda: stage.links.path(keys),
+        "a": lambda: stage.links.called(keys.split(","), "ann", stage.now),
+        "proof": lambda: stage.links.proof("ann", "ann", stage.now),
+    }
+    return stage.url + (signed[kind]() if path.startswith("{") else path)
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -86,7 +97,8 @@ async def test_a_page_can_be_read_by_everybody(look: tuple[str, Stage, Page], na
     stage.complaints.clear()
     await page.emulate_media(color_scheme="light")
     await page.goto(address(stage, PAGES[name]))
-    trouble = await violations(page)
+    trouble = [f"not drawn: {one}" for one in await page.evaluate(BROKEN)]
+    trouble += await violations(page)
     await stage.picture(page, f"{name}-{size}-light", whole=True)
     # Nothing but colours depends on the scheme.
     await page.emulate_media(color_scheme="dark")
@@ -95,7 +107,6 @@ async def test_a_page_can_be_read_by_everybody(look: tuple[str, Stage, Page], na
     if size == "phone":
         trouble += [f"too small for a finger: {one}" for one in await page.evaluate(SMALL)]
     trouble += [f"wider than its place: {one}" for one in await page.evaluate(CLIPPED)]
-    trouble += [f"not drawn: {one}" for one in await page.evaluate(BROKEN)]
     if not await fits(page):
         trouble.append("it scrolls sideways")
     if (weight := await weighs(page)) > MOST_BYTES:
