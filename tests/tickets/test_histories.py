@@ -143,7 +143,7 @@ class World:
     async def _restart(self) -> None:
         again = Pipeline(self.pipeline.desk, self.pipeline.policy, self.pipeline._telemetry)
         await again.load(self.now)
-        again._shown = self.pipeline._shown
+        again._counts = self.pipeline._counts
         self.pipeline = again
         # What journal and senders repeat after a restart is known.
         before = await self.rows_of(schema.timeline)
