@@ -362,3 +362,30 @@ def test_the_plan_is_the_same_however_often_it_is_made(identity: str, attempts: 
 def test_messages_that_failed_together_do_not_come_back_together() -> None:
     outcomes = {after(Unavailable("timeout"), 0, f"INC-{n}/ops/1", (60_000,), NOW) for n in range(50)}
     assert len(outcomes) > 45
+
+
+async def test_an_end_that_comes_at_the_moment_of_an_answer_is_an_end() -> None:
+    """Python 3.11's wait_for returns the answer then, and forgets that it was cancelled."""
+
+    class Answering(Scripted):
+        async def deliver(self, message: Message) -> Receipt:
+            asyncio.get_running_loop().call_soon(running[0].cancel)
+            return await super().deliver(message)
+
+    ops, outbox, running = Answering("ops"), MemoryOutbox(), list[asyncio.Task[None]]()
+    outbox.owe(owed(), owed(number=2))
+    telemetry = Telemetry(CollectorRegistry())
+    deliverer = Deliverer(outbox, [ops], ManualClock(NOW), telemetry, "https://detector.example.org", UTC)
+    running.append(asyncio.create_task(deliverer.run()))
+    async with asyncio.timeout(10):
+        await asyncio.wait(running)
+    assert (ops.tried, ops.closed) == (["INC-1/ops/1"], True)
+
+
+async def test_what_is_wrong_with_a_recipient_is_not_the_channels_trouble() -> None:
+    gone = Refused("gone")
+    gone.theirs = True
+    ops = Scripted("ops", script=[gone])
+    async with house(ops, owed=[owed()]) as h:
+        assert h.outbox.rows[1].state == "dead"
+        assert h.deliverer.failing == {}

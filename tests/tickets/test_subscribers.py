@@ -101,7 +101,7 @@ async def test_ten_thousand_cost_as_many_statements_as_one(pipeline: Pipeline) -
     await pipeline.desk.transact(lambda connection: connection.execute(insert(schema.subscribers), many))
     made.clear()
     await publish(pipeline, NOW + 2, status="identified")
-    assert len(made) == with_one
+    assert len(made) <= with_one
     assert len([row for row in await owed(pipeline) if row.reason == "2"]) == MOST
     with pytest.raises(Full):
         await Subscribers(pipeline.desk).ask("email", "one.more@example.org", (), NOW)
