@@ -84,6 +84,7 @@ def test_a_score_keeps_every_cell_and_adds_one_column(tmp_path: Path) -> None:
     assert [line.rsplit(",", 1)[0] for line in lines[1:]] == rows.splitlines()
 
 
+@pytest.mark.slow
 def test_a_backtest_gives_the_same_bytes_twice(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "recordings" / "disk_fill"
     for name in ("one.json", "two.json"):

@@ -44,7 +44,7 @@ def through(bank: Bank, store: Store, batches: Iterable[tuple[int, Batch]]) -> l
     return found
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 1000])
+@pytest.mark.parametrize("chunk", [pytest.param(1, marks=pytest.mark.slow), 5, 1000])
 def test_how_samples_are_cut_into_batches_changes_nothing(chunk: int) -> None:
     whole, one = run(busy())
     parts, two = run(busy(), chunk=chunk)

@@ -114,7 +114,7 @@ def must_stay(n: int, tickets: dict[int, Ticket], follows: dict[int, int], kept:
     return None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(drawn, min_size=1, max_size=30))
 def test_nothing_that_must_stay_goes_and_what_may_go_does(chosen: list[dict[str, Any]]) -> None:
     tickets: dict[int, Ticket] = {}

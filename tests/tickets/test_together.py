@@ -173,7 +173,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(steps, max_size=25))
 async def test_whatever_happens_each_call_is_told_once_or_void(history: list[tuple[Any, ...]]) -> None:
     async with world() as w:
