@@ -27,15 +27,18 @@ from detector.clock import Clock, SystemClock, every
 from detector.config.compose import Loaded, load
 from detector.config.load import ConfigError, read, validate
 from detector.config.reload import watch
+from detector.daemon import parts
 from detector.daemon.actions import ActionRunner
+from detector.daemon.digest import Digest
 from detector.daemon.driver import Driver
 from detector.daemon.duty import Duty
 from detector.daemon.health import Health
 from detector.daemon.intake import DaemonIntake
 from detector.daemon.mail import Inbox, collect, lettered
-from detector.daemon.parts import StartError, directory, named, needs_restart, plan, policy, progress_bar, routes, warm
+from detector.daemon.parts import StartError
 from detector.daemon.subscribers import Telling, kinds
 from detector.heart import Heart
+from detector.incidents.mute import quiet_until
 from detector.ingest import post, receive, receive_events, scrape
 from detector.ingest.backfill import BackfillError, HistoryChunk, history
 from detector.ingest.options import BackfillOptions
@@ -64,7 +67,6 @@ from detector.tickets.views import Views
 from detector.web.app import create_app
 from detector.web.auth import VIEWER, Access, AccessError, tls
 from detector.web.deps import Deps, ReloadRefused, ServiceFact, Theme
-from detector.web.links import Links
 from detector.web.options import WebConfig, WebOptions, split_listen
 from detector.web.pages.status import StatusPage
 
@@ -133,9 +135,9 @@ class App:
         self.telemetry.build_info.info({"version": version("proactive-detector")})
         web_options, web_config = self._web(loaded)
         access = self._access(web_options, web_config)
-        directory(settings.data_dir)
+        parts.directory(settings.data_dir)
         desk = await self._desk(loaded)
-        self.pipeline = Pipeline(desk, policy(loaded), self.telemetry, self._on_control)
+        self.pipeline = Pipeline(desk, parts.policy(loaded), self.telemetry, self._on_control)
         await self.pipeline.load(self.clock.now())
         await self._heart(loaded)
         self.driver = Driver(
@@ -143,7 +145,7 @@ class App:
         )
         self.intake = DaemonIntake(self.router, self.pipeline, self.driver, self.telemetry)
         self.driver.owe(self._recovered)
-        self.links = self._links()
+        self.links = parts.links(self.settings.data_dir)
         self.inbox = Inbox(
             self.pipeline, self.links, lambda: self.loaded.root.mail, self.intake.now, self.telemetry,
             lambda: self.intake.closed,
@@ -187,12 +189,13 @@ class App:
     async def _desk(self, loaded: Loaded) -> Desk:
         url = loaded.root.tickets.database or address(self.settings.data_dir / "detector.db")
         try:
-            desk = await Desk.open(url, routes(loaded))
+            desk = await Desk.open(url, parts.routes(loaded))
         except (ValueError, StorageError) as error:
             raise StartError(f"the database cannot be used: {error}") from None
-        self._stack.push_async_callback(named("database", desk.close))
+        self._stack.push_async_callback(parts.named("database", desk.close))
         desk.letters = loaded.root.mail.smtp is not None
         desk.subscribed = kinds(loaded.root)
+        desk.quiet = lambda ticket, now: quiet_until(ticket, self.loaded.root.noise, now)
         desk.calls = lambda ticket, now, who="": calls(ticket, self.loaded.root.oncall, now, who)
         return desk
 
@@ -201,13 +204,13 @@ class App:
         follows = self.settings.event_time == "samples"
         journal = Journal(folder / "journal")
         heart = Heart(
-            plan(loaded),
+            parts.plan(loaded),
             journal,
             Snapshots(folder / "snapshots"),
             slot=root.evaluation.interval,
             lateness=root.evaluation.lateness if follows else None,
         )
-        await asyncio.to_thread(warm)
+        await asyncio.to_thread(parts.warm)
         self._recovered = await asyncio.to_thread(heart.recover)
         self.router = LocalRouter(heart, root.storage.mailbox_size, patient=follows)
         self.router.mailbox.start()
@@ -217,14 +220,14 @@ class App:
             await asyncio.to_thread(heart.snapshot)
             journal.close()
 
-        self._stack.push_async_callback(named("heart", end))
+        self._stack.push_async_callback(parts.named("heart", end))
 
     async def _notify(self, desk: Desk, web_options: WebOptions) -> None:
         session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-        self._stack.push_async_callback(named("http client", session.close))
+        self._stack.push_async_callback(parts.named("http client", session.close))
         self._session = session
         self.renderer = Renderer(self.clock, self.telemetry)
-        self._stack.push_async_callback(named("charts", self.renderer.close))
+        self._stack.push_async_callback(parts.named("charts", self.renderer.close))
         self.outbox = Outbox(desk)
         channels = await self._build_channels(self.loaded)
         self.deliverer = Deliverer(
@@ -242,7 +245,7 @@ class App:
         runner = ActionRunner(self.pipeline, self._session, self.clock, lambda: self.loaded.path.parent)
         await runner.forget_lost()
         self.pipeline.subscribe(runner.committed)
-        self._stack.push_async_callback(named("actions", runner.close))
+        self._stack.push_async_callback(parts.named("actions", runner.close))
 
     async def _listen(self, options: WebOptions, config: WebConfig, access: Access) -> None:
         deps = Deps(
@@ -285,7 +288,7 @@ class App:
         app = create_app(deps, dict(config.http_server_config.headers))
         runner = web.AppRunner(app, access_log=None, handler_cancellation=False, shutdown_timeout=3)
         await runner.setup()
-        self._stack.push_async_callback(named("listeners", runner.cleanup))
+        self._stack.push_async_callback(parts.named("listeners", runner.cleanup))
         host, port = options.address
         site = web.TCPSite(runner, host or None, port, ssl_context=context)
         try:
@@ -297,12 +300,6 @@ class App:
         self.url = options.external_url or f"{scheme}://{host or 'localhost'}:{bound}"
         self._access_now = access
 
-    def _links(self) -> Links:
-        try:
-            return Links.of(self.settings.data_dir / "link.key")
-        except (OSError, ValueError) as error:
-            raise StartError(f"the secret of reporters' links cannot be used: {error}") from None
-
     def _run(self) -> None:
         root = self.loaded.root
         self._essential("decider", self.pipeline.run())
@@ -310,6 +307,8 @@ class App:
         self._isolated("event time", lambda: every(self.clock, self.driver.step))
         self._isolated("sweeps", lambda: every(self.clock, self._sweep, self._swept))
         self._isolated("retention", self._retain)
+        digest = Digest(self.pipeline.desk, self.outbox, lambda: self.loaded.zone, self.deliverer.wake)
+        self._isolated("digest", lambda: every(self.clock, digest.step))
         self._isolated("on call", lambda: every(self.clock, self._on_duty, self._called))
         self._isolated("journal", lambda: every(self.clock, self._sync))
         self._isolated("snapshots", lambda: every(self.clock, self._snapshot))
@@ -336,7 +335,7 @@ class App:
         if options is not None:
             self.intake.closed = "reading history from Prometheus"
             now, newest = self.clock.now(), self.router.heart.newest
-            start, progress = max(now - BACKFILL_SPAN_MS, newest), progress_bar(self._stream, "history")
+            start, progress = max(now - BACKFILL_SPAN_MS, newest), parts.progress_bar(self._stream, "history")
             stored = await self._read(options, self.router.history, start, now, progress)
             log.info("history: %d samples read from %s", stored, options.url)
             if not newest:  # else the models came back with what they know
@@ -347,7 +346,7 @@ class App:
 
     async def _season(self, options: BackfillOptions, now: int) -> None:
         """Beside the samples that arrive: the models know the time of day meanwhile, or an hour later."""
-        progress = progress_bar(self._stream, "season")
+        progress = parts.progress_bar(self._stream, "season")
         taught = await self._read(options, self.router.season, now - SEASON_SPAN_MS, now, progress, step=season.BIN)
         log.info("season: %d series know the time of day from %s", taught, options.url)
         if taught:
@@ -476,7 +475,7 @@ class App:
                 loaded = await asyncio.to_thread(load, self.loaded.path)
                 web_options, web_config = self._web(loaded)
                 access = Access.prepare(web_options, web_config, loaded.path.parent)
-                prepared = await self.router.prepare(plan(loaded))
+                prepared = await self.router.prepare(parts.plan(loaded))
                 built = await self._build_channels(loaded)
             except ConfigError as error:
                 raise ReloadRefused([str(problem) for problem in error.problems]) from None
@@ -485,8 +484,8 @@ class App:
             # ----------------------------------------------------------------------------------------------------------
             before, self.loaded = self.loaded, loaded
             await self.router.commit(prepared)
-            self.pipeline.set_policy(policy(loaded))
-            self.pipeline.desk.routes = routes(loaded)
+            self.pipeline.set_policy(parts.policy(loaded))
+            self.pipeline.desk.routes = parts.routes(loaded)
             self.pipeline.desk.letters = loaded.root.mail.smtp is not None
             self.pipeline.desk.subscribed = kinds(loaded.root)
             self._called.set()
@@ -496,7 +495,7 @@ class App:
             if self.settings.event_time != "samples":
                 await self.scraper.apply(loaded.root.scrape_configs, loaded.root.global_, loaded.path.parent)
             notes = [str(problem) for problem in loaded.problems]
-            notes += [f"{what} changed: restart the daemon for it" for what in needs_restart(before, loaded)]
+            notes += [f"{what} changed: restart the daemon for it" for what in parts.needs_restart(before, loaded)]
             log.info("configuration reloaded: %s", loaded.summary())
             return notes
 
@@ -524,13 +523,13 @@ class App:
         """Drain and end; every step is named, timed and logged, and a failing one does not stop the next."""
         self.intake.closed = "stopping"
         self._ending.set()
-        await named("scrapes", self.scraper.close)()
-        await named("last advance", self._last_advance)()
-        await named("outbox", lambda: self.deliverer.drain(self.clock.now() + DRAIN_MS))()
+        await parts.named("scrapes", self.scraper.close)()
+        await parts.named("last advance", self._last_advance)()
+        await parts.named("outbox", lambda: self.deliverer.drain(self.clock.now() + DRAIN_MS))()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await named("decisions", self.pipeline.drain)()
+        await parts.named("decisions", self.pipeline.drain)()
         await self._stack.aclose()
 
     async def _last_advance(self) -> None:

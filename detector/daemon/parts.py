@@ -13,6 +13,7 @@ from detector.notify.channels import rings
 from detector.pipeline import Policy
 from detector.shard import Plan
 from detector.tickets.owed import Route
+from detector.web.links import Links
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,14 @@ def directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartError(f"the data directory {path} cannot be made: {error.strerror}") from None
+
+
+def links(folder: Path) -> Links:
+    """Signs with the secret of the data directory, made where there is none."""
+    try:
+        return Links.of(folder / "link.key")
+    except (OSError, ValueError) as error:
+        raise StartError(f"the secret of reporters' links cannot be used: {error}") from None
 
 
 def warm() -> None:

@@ -8,23 +8,20 @@ symptoms is no longer muted.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from detector.incidents.board import OPEN, Board, Trial
 from detector.incidents.matchers import Matcher, MatcherText, every, matcher
-from detector.nouns import Change, Muted, Silence, Symptom, SymptomJoined, Ticket, Unmuted
+from detector.nouns import Change, Muted, Priority, Silence, Symptom, SymptomJoined, Ticket, Unmuted
 from detector.options import Duration, Options
+from detector.worktime import WEEKDAYS, Wall, Weekday, WorkingHours, Zone, shuts
 
-Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_WALL = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _ANYTHING = frozenset({".*", ".+", "", "^.*$", "^.+$", "(.*)", "(.+)"})
 _SOON_MS = 8 * 86_400_000
 """How far ahead the next start of a window is looked for: a week and a day."""
@@ -33,22 +30,6 @@ _SOON_MS = 8 * 86_400_000
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
-def _wall(value: Any) -> time:
-    match = _WALL.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('a time of the day is written "02:00", in quotes')
-    return time(int(match[1]), int(match[2]))
-
-
-def _zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; write one such as UTC or Europe/Berlin") from None
-    return name
-
-
-Wall = Annotated[time, BeforeValidator(_wall), WithJsonSchema({"type": "string", "pattern": _WALL.pattern})]
 _WITH_MATCHERS = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, arbitrary_types_allowed=True)
 
 
@@ -78,7 +59,7 @@ class Maintenance(Options):
     at: Wall | None = None
     """Wall time in ``zone``; its first occurrence where it comes twice."""
     lasts: Duration | None = Field(None, ge=60_000, le=7 * 86_400_000)
-    zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    zone: Zone = "UTC"
     until: date | None = None
     """The last day on which it begins; a recurring window without an end is a silence that nobody remembers."""
     public: bool = False
@@ -99,8 +80,19 @@ class Maintenance(Options):
         return self
 
 
+class QuietHours(WorkingHours):
+    """When messages that page nobody wait for the morning, and come as one digest a channel."""
+
+    days: tuple[Weekday, ...] = WEEKDAYS
+    hours: tuple[Wall, Wall] = (time(22), time(7))
+    priorities: tuple[Priority, ...] = ("P3", "P4")
+    """Of tickets with these."""
+
+
 class NoiseOptions(Options):
-    """Of what nobody is told."""
+    """Of what nobody is told, or not now."""
+
+    quiet_hours: QuietHours | None = None
 
     inhibit_rules: tuple[InhibitRule, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()
@@ -111,6 +103,12 @@ class NoiseOptions(Options):
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"maintenance: {', '.join(twice)} is there twice")
         return self
+
+
+def quiet_until(ticket: Ticket, options: NoiseOptions, now: int) -> int | None:
+    """When (ms) the quiet hours end in which messages of this ticket wait; None: they do not."""
+    quiet = options.quiet_hours
+    return shuts(quiet, now) if quiet is not None and ticket.priority in quiet.priorities else None
 
 
 # --- windows ----------------------------------------------------------------------------------------------------------

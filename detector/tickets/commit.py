@@ -6,7 +6,7 @@ got. Statements are gathered over all drafts, so that a storm costs per commit a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Protocol
@@ -87,6 +87,11 @@ class Calls(Protocol):
     def __call__(self, ticket: Ticket, now: int, who: str = "", /) -> Sequence[Call]: ...
 
 
+def loud(ticket: Ticket, now: int) -> int | None:
+    """No hours are quiet."""
+    return None
+
+
 def nobody(ticket: Ticket, now: int, who: str = "", /) -> Sequence[Call]:
     """Nobody is called in person: pages go to the channels alone."""
     return ()
@@ -100,9 +105,11 @@ def write(
     calls: Calls = nobody,
     letters: bool = False,
     subscribed: Sequence[str] = (),
+    quiet: Callable[[Ticket, int], int | None] = loud,
 ) -> list[Committed]:
     """Write all of it; raises Conflict where a ticket is not at the version that the draft was made from. ``letters``:
-    whether reporters are written to; ``subscribed``: the kinds of subscribers who are told what is published."""
+    whether reporters are written to; ``subscribed``: the kinds of subscribers who are told what is published;
+    ``quiet``: until when (ms) what pages nobody is held back."""
     names = _number(connection, drafts)
     written: list[tuple[int, Draft, Ticket, tuple[Change, ...]]] = []
     for draft in drafts:
@@ -113,7 +120,7 @@ def write(
     _write_symptoms(connection, written, names)
     _write_timeline(connection, written)
     mails.keep(connection, [(id, change) for id, _, _, changes in written for change in changes])
-    done = _owe(connection, written, routes, calls, letters, subscribed)
+    done = _owe(connection, written, routes, calls, letters, subscribed, quiet)
     _write_ledger(connection, ledger, names, {draft.after.key: ticket for _, draft, ticket, _ in written})
     return done
 
@@ -235,7 +242,7 @@ def _write_timeline(connection: Connection, written: _Written) -> None:
 
 def _owe(
     connection: Connection, written: _Written, routes: Sequence[Route], calls: Calls, letters: bool,
-    subscribed: Sequence[str],
+    subscribed: Sequence[str], quiet: Callable[[Ticket, int], int | None],
 ) -> list[Committed]:  # fmt: skip
     o = schema.outbox
     rows: list[dict[str, Any]] = []
@@ -250,7 +257,9 @@ def _owe(
             for route in routes if not message.person else ():
                 if _is_owed(route, message, ticket, told):
                     told.add(route.channel)
-                    own.append(_outbox_row(id, ticket, route.channel, message, changes[-1].at))
+                    row = _outbox_row(id, ticket, route.channel, message, changes[-1].at)
+                    until = quiet(ticket, changes[-1].at) if message.urgency == "notify" else None
+                    own.append(row if until is None else row | {"state": "held", "not_before": until})
             if message.person:
                 called = calls(ticket, changes[-1].at, message.person)
                 if message.urgency == "notify":
@@ -323,7 +332,7 @@ def _addressed(letter: Letter, thread: str) -> dict[str, str]:
 def _told(connection: Connection, id: int) -> set[str]:
     o = schema.outbox
     statement = select(o.c.channel).distinct().where(
-        o.c.ticket_id == id, o.c.event != "change", o.c.state.in_(("pending", "claimed", "sent"))
+        o.c.ticket_id == id, o.c.event != "change", o.c.state.in_(("pending", "claimed", "sent", "digested"))
     )  # fmt: skip
     return {row.channel for row in connection.execute(statement)}
 

@@ -30,6 +30,7 @@ from detector.tickets.commit import (
     Conflict,
     Draft,
     Episode,
+    loud,
     nobody,
     number,
     report_key,
@@ -82,6 +83,8 @@ class Desk:
         """Whom the pages of a ticket call in person, from now (ms) on."""
         self.letters = False
         """Whether reporters are written to."""
+        self.quiet: Callable[[Ticket, int], int | None] = loud
+        """Until when (ms) messages of a ticket that page nobody are held back, from now (ms) on."""
         self.subscribed: tuple[str, ...] = ()
         """The kinds of subscribers who are told what is published: email, webhook."""
         self._turn = asyncio.Lock()
@@ -107,7 +110,9 @@ class Desk:
     async def commit(self, drafts: Sequence[Draft], ledger: Sequence[Episode] = ()) -> list[Committed]:
         """All of it or nothing; raises Conflict or StorageError, and nothing was done then."""
         return await self.transact(
-            lambda connection: write(connection, drafts, ledger, self.routes, self.calls, self.letters, self.subscribed)
+            lambda connection: write(
+                connection, drafts, ledger, self.routes, self.calls, self.letters, self.subscribed, self.quiet
+            )
         )
 
     async def transact(self, work: Callable[[Connection], T]) -> T:

@@ -46,6 +46,15 @@ class Memo:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A message that was held back in quiet hours, which end ``until`` (ms); ``key``: its ticket's."""
+
+    id: int
+    key: str
+    until: int
+
+
 class Outbox:
     """Messages are handed out oldest first, those of one thread strictly in their order; a call that is due later holds
     up no other."""
@@ -129,21 +138,39 @@ class Outbox:
         )
         return await self._desk.transact(lambda connection: connection.execute(again).rowcount)
 
+    async def held(self, now: int) -> dict[str, list[Held]]:
+        """What was held back and is due by now, by channel, in its order."""
+        o = schema.outbox
+        statement = select(o.c.id, o.c.ticket_id, o.c.channel, o.c.not_before).where(
+            o.c.state == "held", o.c.not_before <= now
+        )
+        with storage_errors():
+            async with self._desk.engine.connect() as connection:
+                rows = (await connection.execute(statement.order_by(o.c.id))).all()
+        found: dict[str, list[Held]] = {}
+        for row in rows:
+            found.setdefault(row.channel, []).append(Held(row.id, f"{PREFIX}{row.ticket_id}", row.not_before))
+        return found
+
+    async def release(self, held: Sequence[Held], now: int) -> None:
+        """Let these go out as they are."""
+        await self._desk.transact(lambda connection: _let_go(connection, held, {"state": "pending", "not_before": now}))
+
+    async def digest(self, memo: Memo, held: Sequence[Held], now: int) -> None:
+        """Owe ``memo`` in the place of these, in one transaction."""
+        rows = _memo_rows([memo], now)
+
+        def owe(connection: Connection) -> None:
+            _let_go(connection, held, {"state": "digested", "settled_at": now})
+            made: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(schema.outbox)
+            connection.execute(made.on_conflict_do_nothing(index_elements=["idempotency_key"]), rows)
+
+        await self._desk.transact(owe)
+
     async def write(self, memos: Iterable[Memo], now: int) -> list[str]:
         """Owe these, each once ever; the channels that have something to send now."""
         o = schema.outbox
-        rows = [
-            {
-                "ticket_id": None, "channel": channel, "event": "report", "urgency": "notify", "reason": "",
-                "dedup_key": f"detector/{one.name}/{channel}"[:255],
-                "idempotency_key": f"detector/{one.name}/{channel}"[:255],
-                "state": "pending", "created_at": now, "not_before": now, "claimed_until": None, "attempts": 0,
-                "receipt": "", "settled_at": None, "recipient": plain_text(one.recipient),
-                "doc": document({"subject": one.subject, "text": one.text}),
-            }
-            for one in memos
-            for channel in one.channels
-        ]  # fmt: skip
+        rows = _memo_rows(memos, now)
 
         def owe(connection: Connection) -> None:
             made: Any = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(o)
@@ -336,3 +363,25 @@ def _fact(row: Any, outcome: Outcome, now: int) -> dict[str, Any]:
     return {
         "ticket_id": row.ticket_id, "at": now, "who": "detector", "what": "delivered", "data": json.dumps(data),
     }  # fmt: skip
+
+
+def _memo_rows(memos: Iterable[Memo], now: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "ticket_id": None, "channel": channel, "event": "report", "urgency": "notify", "reason": "",
+            "dedup_key": f"detector/{one.name}/{channel}"[:255],
+            "idempotency_key": f"detector/{one.name}/{channel}"[:255],
+            "state": "pending", "created_at": now, "not_before": now, "claimed_until": None, "attempts": 0,
+            "receipt": "", "settled_at": None, "recipient": plain_text(one.recipient),
+            "doc": document({"subject": one.subject, "text": one.text}),
+        }
+        for one in memos
+        for channel in one.channels
+    ]  # fmt: skip
+
+
+def _let_go(connection: Connection, held: Sequence[Held], values: dict[str, Any]) -> None:
+    o = schema.outbox
+    for start in range(0, len(held), 500):
+        some = [one.id for one in held[start : start + 500]]
+        connection.execute(update(o).where(o.c.id.in_(some), o.c.state == "held").values(**values))

@@ -26,7 +26,12 @@ _STEPS = {
     "acknowledged": "answered", "acknowledgement-expired": "answered", "assigned": "answered", "noted": "answered",
     "resolved": "ended", "closed": "ended", "reopened": "grouped", "phase-changed": "phase",
 }  # fmt: skip
-_SETTLED = {"sent": "sent", "dead": "given up", "cancelled": "not sent: somebody had it, or it was muted or over"}
+_SETTLED = {
+    "sent": "sent",
+    "digested": "told in the digest after the quiet hours",
+    "dead": "given up",
+    "cancelled": "not sent: somebody had it, or it was muted or over",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,12 @@ def _posted(message: Posted, at: int, zone: tzinfo) -> list[Step]:
     whom = f" to {plain(message.recipient, 80)}" if message.recipient else ""
     name = f"{message.channel}{whom}"
     why = f" ({plain(message.reason, 120)})" if message.reason else ""
-    later = f", not before {clock(message.not_before, message.at, zone)}" if message.not_before > message.at else ""
+    later = f", held back until {clock(message.not_before, message.at, zone)}" if message.state == "held" else ""
+    later = (
+        later or f", not before {clock(message.not_before, message.at, zone)}"
+        if message.not_before > message.at
+        else ""
+    )
     steps = [Step(message.at, "owed", f"{message.event} message for {name}{why}{later}")]
     if message.settled_at is not None and message.settled_at <= at:
         ended = _SETTLED.get(message.state, message.state)
