@@ -45,8 +45,6 @@ class Operation:
     status: int = 200
     name: str = ""
     """The operation's id; empty: the handler's name."""
-    many: bool = False
-    """A list of ``answers``."""
 
 
 def operation(
@@ -58,12 +56,11 @@ def operation(
     errors: Sequence[int] = (),
     tag: str = "desk",
     status: int = 200,
-    many: bool = False,
 ) -> Callable[[F], F]:
     """Describe a handler; the description is found by :func:`document` through the route."""
 
     def mark(handler: F) -> F:
-        setattr(handler, _MARK, Operation(summary, answers, body, parameters, errors, tag, status, many=many))
+        setattr(handler, _MARK, Operation(summary, answers, body, parameters, errors, tag, status))
         return handler
 
     return mark
@@ -113,9 +110,7 @@ def document(
 def _operation(op: Operation, route: web.RouteDef) -> dict[str, Any]:
     answers: dict[str, Any] = {str(op.status): {"description": "Done."}}
     if op.answers is not None:
-        schema: dict[str, Any] = _ref(op.answers)
-        schema = {"type": "array", "items": schema} if op.many else schema
-        answers[str(op.status)]["content"] = {"application/json": {"schema": schema}}
+        answers[str(op.status)]["content"] = {"application/json": {"schema": _ref(op.answers)}}
     for status in sorted({400, 401, 403, 421, 503, *op.errors}):
         content = {"application/problem+json": {"schema": _ref(ProblemDocument)}}
         answers[str(status)] = {"description": "A problem document says why.", "content": content}
