@@ -143,6 +143,7 @@ def test_the_desk_in_the_shell(tmp_path: Path) -> None:
         assert daemon.stop() == 0, daemon.log[-3000:]
 
 
+@pytest.mark.slow
 def test_the_database_is_backed_up_under_a_running_daemon_and_restored_when_it_has_stopped(tmp_path: Path) -> None:
     daemon, data = Daemon(tmp_path / "daemon").start(), ("--data-dir", str(tmp_path / "daemon" / "data"))
     file = str(tmp_path / "backup.gz")
