@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
 
 from detector.nouns import Problem
 from detector.tickets import schema
@@ -73,8 +73,8 @@ class Problems:
         found = await self._read(select(p.c.doc).where(p.c.state == "known-error").order_by(p.c.id.desc()).limit(500))
         return [problem for problem in found if problem.service in ("", service)]
 
-    async def _read(self, statement: object) -> list[Problem]:
+    async def _read(self, statement: Select[tuple[str]]) -> list[Problem]:
         with storage_errors():
             async with self._desk.engine.connect() as connection:
-                rows = (await connection.execute(statement)).all()  # type: ignore[call-overload]
+                rows = (await connection.execute(statement)).all()
         return [msgspec.json.decode(row.doc, type=Problem) for row in rows]
